@@ -1,0 +1,187 @@
+"""The configuration: typed, validated, every mistake told in one sentence that names the key.
+
+Paths in a configuration file are relative to that file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, Optional
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from edge_app.errors import UserError, did_you_mean
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+DEFAULT_MODEL = REPOSITORY / "models" / "pedestrian_ssdlite_mobilenet_v2_300_ptq_int8.tflite"
+SAMPLE = Path(__file__).resolve().parent / "sample"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
+
+
+class SourceConfig(_Section):
+    """Where the pictures come from."""
+
+    uri: Optional[str] = Field(None, description="video file (later issues: camera, stream); the command line wins")
+    fps: Optional[float] = Field(
+        None, gt=0, le=1000, description="true frame rate of a recorded video whose container states a wrong one"
+    )
+    loop: bool = Field(False, description="start a file again when it ends (run only)")
+
+
+class ModelConfig(_Section):
+    """Which detector and how sure it must be."""
+
+    path: Path = Field(DEFAULT_MODEL, description="model file; its manifest lies beside it with the ending .json")
+    device: Literal["auto", "cpu", "edgetpu"] = Field("auto", description="auto: Edge TPU for compiled models")
+    threads: int = Field(2, ge=1, le=16, description="CPU threads of the interpreter")
+    person_class: Optional[int] = Field(
+        None, ge=0, description="class id of a person in a model without manifest (default 0)"
+    )
+    score_threshold: float = Field(0.35, ge=0, le=1, description="score from which a detection may start a track")
+    low_score_threshold: float = Field(
+        0.15, ge=0, le=1, description="score from which a detection may continue a track, and is hidden in pictures"
+    )
+
+    @model_validator(mode="after")
+    def _low_under_high(self) -> ModelConfig:
+        if self.low_score_threshold > self.score_threshold:
+            raise ValueError("low_score_threshold must not be above score_threshold")
+        return self
+
+
+class TrackerConfig(_Section):
+    """When a track is born, confirmed and given up; all in seconds of frame time."""
+
+    confirm_hits: int = Field(3, ge=1, le=100, description="detections in a row before a track counts")
+    max_lost_s: float = Field(1.5, gt=0, le=60, description="seconds without a detection before a track ends")
+
+
+class DistanceConfig(_Section):
+    """What too close means."""
+
+    threshold_m: float = Field(2.0, gt=0, le=100, description="people nearer than this violate the distance, metres")
+
+
+class EventConfig(_Section):
+    """When closeness becomes a violation event; seconds of frame time."""
+
+    min_duration_s: float = Field(1.0, ge=0, le=3600, description="shorter events are dropped and counted")
+    exit_margin_m: float = Field(
+        0.2, ge=0, le=10, description="hysteresis: an open event goes on until threshold_m plus this"
+    )
+    max_gap_s: float = Field(2.0, ge=0, le=600, description="interruption (apart, or not seen) that an event survives")
+
+
+class PrivacyConfig(_Section):
+    """What happens to people in every picture that leaves the process."""
+
+    people: Literal["pixelate", "blur", "show"] = Field("pixelate", description="how people are hidden in pictures")
+
+
+class DashboardConfig(_Section):
+    """The built-in web page."""
+
+    host: str = Field("127.0.0.1", description="address to listen on; only loopback addresses are accepted so far")
+    port: int = Field(8080, ge=0, le=65535, description="0 picks a free port")
+    max_fps: float = Field(12.0, gt=0, le=60, description="frame rate of the live picture")
+
+
+class Config(_Section):
+    """The whole configuration."""
+
+    source: SourceConfig = Field(default_factory=SourceConfig)
+    model: ModelConfig = Field(default_factory=ModelConfig)
+    calibration: Optional[Path] = Field(None, description="camera file; without one no distances are claimed")
+    tracker: TrackerConfig = Field(default_factory=TrackerConfig)
+    distance: DistanceConfig = Field(default_factory=DistanceConfig)
+    events: EventConfig = Field(default_factory=EventConfig)
+    privacy: PrivacyConfig = Field(default_factory=PrivacyConfig)
+    dashboard: DashboardConfig = Field(default_factory=DashboardConfig)
+
+
+def load_config(path: Optional[Path]) -> Config:
+    """Read and validate a YAML configuration.
+
+    Args:
+        path: the file, or None for the defaults.
+
+    Raises:
+        UserError: the file is missing, not YAML, or a key is unknown or out of range; the message names file and key.
+    """
+    if path is None:
+        return Config()
+    return parse_config(_read_yaml(path), str(path), path.resolve().parent)
+
+
+def parse_config(content: Any, name: str, folder: Path) -> Config:
+    """Validate parsed YAML; ``folder`` is what relative paths start from, ``name`` is used in messages."""
+    if content is None:
+        content = {}
+    if not isinstance(content, dict):
+        raise UserError(f"{name}: a configuration is a mapping of sections, not a {type(content).__name__}")
+    try:
+        config = Config.model_validate(content)
+    except ValidationError as error:
+        raise UserError(f"{name}: {_explain(error)}") from error
+    return _with_absolute_paths(config, folder)
+
+
+def config_schema() -> dict[str, Any]:
+    """Return the JSON schema of the configuration file."""
+    return Config.model_json_schema()
+
+
+def _read_yaml(path: Path) -> Any:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise UserError(f"configuration {path} does not exist; check the path") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"configuration {path} cannot be read ({error}); give a readable UTF-8 YAML file") from error
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "syntax error"
+        raise UserError(f"{path}: not valid YAML{where} ({problem}); correct that line") from error
+
+
+def _with_absolute_paths(config: Config, folder: Path) -> Config:
+    changes: dict[str, Any] = {"model": config.model.model_copy(update={"path": folder / config.model.path})}
+    if config.calibration is not None:
+        changes["calibration"] = folder / config.calibration
+    uri = config.source.uri
+    if uri is not None and not uri.isdigit() and "://" not in uri and (folder / uri).exists():
+        changes["source"] = config.source.model_copy(update={"uri": str(folder / uri)})
+    return config.model_copy(update=changes)
+
+
+def _explain(error: ValidationError) -> str:
+    """Turn the first mistakes of a pydantic error into sentences for a person."""
+    sentences = []
+    for mistake in error.errors()[:3]:
+        location = [str(part) for part in mistake["loc"]]
+        key = ".".join(location) or "configuration"
+        if mistake["type"] == "extra_forbidden":
+            known = _known_keys(location[:-1])
+            hint = did_you_mean(location[-1], known) or f" (known keys: {', '.join(known)})"
+            sentences.append(f"unknown key '{key}'{hint}")
+        else:
+            message = str(mistake["msg"]).removeprefix("Value error, ")
+            sentences.append(f"'{key}': {message[:1].lower()}{message[1:]}, not {mistake['input']!r}")
+    return "; ".join(sentences)
+
+
+def _known_keys(location: list[str]) -> list[str]:
+    model: Any = Config
+    for part in location:
+        annotation = model.model_fields[part].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        model = annotation
+    return list(model.model_fields)
