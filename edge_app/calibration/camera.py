@@ -1,18 +1,32 @@
-"""The interface of every camera model, and the reader of camera files."""
+"""Camera models: the map between source pixels and metres on the ground plane.
+
+The world frame is right-handed with the ground at z = 0 and z pointing up; x and y are metres on the ground.
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Protocol
+
+import cv2
+import numpy as np
 
 from edge_app.records import FloatArray
 
+# Iterations and pixel accuracy of the inversion of the lens distortion.
+_UNDISTORT_CRITERIA = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 40, 1e-9)
+
 
 class CameraModel(Protocol):
-    """Maps between source pixels and metres on the ground plane (z = 0 of the world frame)."""
+    """What every stage may ask of a calibrated camera."""
 
-    image_width: int
-    image_height: int
+    @property
+    def image_width(self) -> int:
+        """Width of the picture that the calibration belongs to, pixels."""
+
+    @property
+    def image_height(self) -> int:
+        """Height of the picture that the calibration belongs to, pixels."""
 
     def image_to_ground(self, points_px: FloatArray) -> FloatArray:
         """Map (N, 2) source pixels to (N, 2) metres; NaN where the ray does not meet the ground before the camera."""
@@ -20,7 +34,116 @@ class CameraModel(Protocol):
     def ground_to_image(self, points_m: FloatArray) -> FloatArray:
         """Map (N, 2) metres on the ground to (N, 2) source pixels; NaN for points behind the camera."""
 
+    def scaled_to(self, width: int, height: int) -> CameraModel:
+        """Return the same camera for a picture of another resolution (pixels) and the same aspect."""
 
-def load_camera(path: Path) -> CameraModel:
-    """Read a camera file (YAML)."""
-    raise NotImplementedError
+
+@dataclass(frozen=True)
+class PinholeCamera:
+    """A pinhole camera with OpenCV's lens distortion and a pose over the ground.
+
+    Attributes:
+        image_width, image_height: pixels.
+        matrix: (3, 3) intrinsics, pixels.
+        distortion: (5,) k1, k2, p1, p2, k3 of OpenCV's model (docs.opencv.org, calib3d).
+        rotation: (3, 3) world to camera.
+        translation_m: (3,) world to camera, metres: ``camera = rotation @ world + translation_m``.
+    """
+
+    image_width: int
+    image_height: int
+    matrix: FloatArray
+    distortion: FloatArray
+    rotation: FloatArray
+    translation_m: FloatArray
+    position_m: FloatArray = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "position_m", -self.rotation.T @ self.translation_m)
+
+    def image_to_ground(self, points_px: FloatArray) -> FloatArray:
+        """Intersect the viewing rays of (N, 2) pixels with z = 0; NaN where a ray points at or above the horizon."""
+        points = np.asarray(points_px, np.float64).reshape(-1, 1, 2)
+        if len(points) == 0:
+            return np.zeros((0, 2))
+        normalised = cv2.undistortPointsIter(
+            points, self.matrix, self.distortion, np.eye(3), np.eye(3), _UNDISTORT_CRITERIA
+        ).reshape(-1, 2)
+        rays = np.column_stack([normalised, np.ones(len(normalised))]) @ self.rotation
+        with np.errstate(divide="ignore", invalid="ignore"):
+            scale = -self.position_m[2] / rays[:, 2]
+            ground = self.position_m[:2] + scale[:, None] * rays[:, :2]
+        ground[~((scale > 0) & np.isfinite(scale))] = np.nan
+        return ground
+
+    def ground_to_image(self, points_m: FloatArray) -> FloatArray:
+        """Project (N, 2) ground points, metres, to pixels; NaN behind the camera."""
+        points = np.asarray(points_m, np.float64).reshape(-1, 2)
+        return self.world_to_image(np.column_stack([points, np.zeros(len(points))]))
+
+    def world_to_image(self, points_m: FloatArray) -> FloatArray:
+        """Project (N, 3) world points, metres, to (N, 2) pixels; NaN behind the camera."""
+        points = np.asarray(points_m, np.float64).reshape(-1, 3)
+        if len(points) == 0:
+            return np.zeros((0, 2))
+        depth = (points @ self.rotation.T + self.translation_m)[:, 2]
+        rotation_vector, _ = cv2.Rodrigues(self.rotation)
+        pixels, _ = cv2.projectPoints(points, rotation_vector, self.translation_m, self.matrix, self.distortion)
+        result = pixels.reshape(-1, 2)
+        result[depth <= 1e-6] = np.nan
+        return result
+
+    def scaled_to(self, width: int, height: int) -> PinholeCamera:
+        """Return the same camera for a picture of another resolution."""
+        scale = np.diag([width / self.image_width, height / self.image_height, 1.0])
+        return PinholeCamera(width, height, scale @ self.matrix, self.distortion, self.rotation, self.translation_m)
+
+
+@dataclass(frozen=True)
+class HomographyCamera:
+    """A plane-to-plane map, for a calibration from ground points alone: no lens, no pose.
+
+    Attributes:
+        image_width, image_height: pixels.
+        image_to_world: (3, 3), homogeneous source pixels to homogeneous ground metres.
+    """
+
+    image_width: int
+    image_height: int
+    image_to_world: FloatArray
+
+    def __post_init__(self) -> None:
+        # The horizon is where the third coordinate changes sign; the picture's bottom centre is taken to be ground.
+        bottom_centre = np.array([self.image_width / 2, self.image_height, 1.0])
+        if (self.image_to_world @ bottom_centre)[2] < 0:
+            object.__setattr__(self, "image_to_world", -self.image_to_world)
+
+    def image_to_ground(self, points_px: FloatArray) -> FloatArray:
+        """Map (N, 2) pixels to metres; NaN on and above the horizon."""
+        points = np.asarray(points_px, np.float64).reshape(-1, 2)
+        return _apply_homography(self.image_to_world, points)
+
+    def ground_to_image(self, points_m: FloatArray) -> FloatArray:
+        """Map (N, 2) metres to pixels; NaN for points behind the camera."""
+        inverse = np.linalg.inv(self.image_to_world)
+        # With this sign, ground seen in the picture has a positive third coordinate in both directions.
+        points = np.asarray(points_m, np.float64).reshape(-1, 2)
+        bottom = self.image_to_world @ np.array([self.image_width / 2, self.image_height, 1.0])
+        if (inverse @ (bottom / bottom[2]))[2] < 0:
+            inverse = -inverse
+        return _apply_homography(inverse, points)
+
+    def scaled_to(self, width: int, height: int) -> HomographyCamera:
+        """Return the same map for a picture of another resolution."""
+        scale = np.diag([self.image_width / width, self.image_height / height, 1.0])
+        return HomographyCamera(width, height, self.image_to_world @ scale)
+
+
+def _apply_homography(matrix: FloatArray, points: FloatArray) -> FloatArray:
+    homogeneous = np.column_stack([points, np.ones(len(points))]) @ matrix.T
+    weight = homogeneous[:, 2]
+    # The third coordinate at the horizon is a small number next to the matrix, never next to one.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        result = homogeneous[:, :2] / weight[:, None]
+    result[~(weight > 1e-12 * np.abs(matrix).max())] = np.nan
+    return result

@@ -1,0 +1,159 @@
+"""The camera file: YAML with either a pinhole camera and its pose, or a homography."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, Optional
+
+import numpy as np
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from edge_app.calibration.camera import CameraModel, HomographyCamera, PinholeCamera
+from edge_app.errors import UserError
+
+Row3 = tuple[float, float, float]
+Matrix3 = tuple[Row3, Row3, Row3]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class _ImageSize(_Section):
+    width: int = Field(gt=0)
+    height: int = Field(gt=0)
+
+
+class _Intrinsics(_Section):
+    fx: float = Field(gt=0)
+    fy: float = Field(gt=0)
+    cx: float
+    cy: float
+
+
+class _CameraFile(_Section):
+    camera_file: Literal[1]
+    image: _ImageSize
+    source: str = ""
+    error: Optional[dict[str, float]] = None
+
+
+class _PinholeFile(_CameraFile):
+    type: Literal["pinhole"]
+    intrinsics: _Intrinsics
+    distortion: tuple[float, float, float, float, float] = (0, 0, 0, 0, 0)
+    rotation: Matrix3
+    translation_m: Row3
+
+
+class _HomographyFile(_CameraFile):
+    type: Literal["homography"]
+    image_to_world: Matrix3
+
+
+def load_camera(path: Path) -> CameraModel:
+    """Read and check a camera file.
+
+    Raises:
+        UserError: the file is missing, not a camera file, or describes a degenerate camera.
+    """
+    content = _read(path)
+    adapter: Any = {"pinhole": _PinholeFile, "homography": _HomographyFile}.get(content.get("type", ""))
+    if adapter is None:
+        raise UserError(f"camera file {path}: 'type' must be 'pinhole' or 'homography'; make one with 'calibrate'")
+    try:
+        parsed = adapter.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"camera file {path}: '{key}': {first['msg']}; correct that key") from error
+    camera = _pinhole(parsed) if isinstance(parsed, _PinholeFile) else _homography(parsed)
+    reason = degenerate_reason(camera)
+    if reason:
+        raise UserError(f"camera file {path}: {reason}; calibrate the camera again")
+    return camera
+
+
+def save_camera(camera: CameraModel, path: Path, *, source: str = "", error: Optional[dict[str, float]] = None) -> None:
+    """Write a camera file.
+
+    Args:
+        camera: a pinhole or homography camera.
+        path: where to.
+        source: one sentence on where the calibration comes from.
+        error: named residuals of the calibration, units in the names.
+    """
+    content: dict[str, Any] = {"camera_file": 1}
+    image = {"width": camera.image_width, "height": camera.image_height}
+    if isinstance(camera, PinholeCamera):
+        matrix = camera.matrix
+        content |= {
+            "type": "pinhole",
+            "image": image,
+            "intrinsics": {
+                "fx": float(matrix[0, 0]),
+                "fy": float(matrix[1, 1]),
+                "cx": float(matrix[0, 2]),
+                "cy": float(matrix[1, 2]),
+            },
+            "distortion": camera.distortion.tolist(),
+            "rotation": camera.rotation.tolist(),
+            "translation_m": camera.translation_m.tolist(),
+        }
+    elif isinstance(camera, HomographyCamera):
+        content |= {"type": "homography", "image": image, "image_to_world": camera.image_to_world.tolist()}
+    else:
+        raise TypeError(f"no file format for {type(camera).__name__}")
+    if source:
+        content["source"] = source
+    if error:
+        content["error"] = error
+    path.write_text(yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=110), encoding="utf-8")
+
+
+def degenerate_reason(camera: CameraModel) -> str:
+    """Say why a camera can't give distances on the ground, or return an empty string."""
+    if isinstance(camera, PinholeCamera):
+        rotation = camera.rotation
+        if not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-3) or np.linalg.det(rotation) < 0:
+            return "'rotation' is not a rotation matrix"
+        if camera.position_m[2] <= 0:
+            return f"the camera would stand {-camera.position_m[2]:.2f} m below the ground"
+    if isinstance(camera, HomographyCamera):
+        scaled = camera.image_to_world @ np.diag([camera.image_width, camera.image_height, 1.0])
+        singular_values = np.linalg.svd(scaled, compute_uv=False)
+        if singular_values[2] <= 1e-9 * singular_values[0]:
+            return "'image_to_world' is singular (its points lie on one line)"
+    bottom = np.array([[camera.image_width / 2, float(camera.image_height)]])
+    if not np.isfinite(camera.image_to_ground(bottom)).all():
+        return "the bottom centre of the picture does not see the ground"
+    return ""
+
+
+def _pinhole(file: _PinholeFile) -> PinholeCamera:
+    k = file.intrinsics
+    return PinholeCamera(
+        file.image.width,
+        file.image.height,
+        np.array([[k.fx, 0, k.cx], [0, k.fy, k.cy], [0, 0, 1]], np.float64),
+        np.array(file.distortion, np.float64),
+        np.array(file.rotation, np.float64),
+        np.array(file.translation_m, np.float64),
+    )
+
+
+def _homography(file: _HomographyFile) -> HomographyCamera:
+    return HomographyCamera(file.image.width, file.image.height, np.array(file.image_to_world, np.float64))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"camera file {path} does not exist; check 'calibration' in the configuration") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"camera file {path} cannot be read as YAML; restore it or calibrate again") from error
+    if not isinstance(content, dict):
+        raise UserError(f"camera file {path} is not a camera file; make one with 'calibrate'")
+    return content

@@ -1,0 +1,99 @@
+"""From distances frame by frame to violation events."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from edge_app.config import EventConfig
+from edge_app.records import IntArray, Pairs, ViolationEvent
+
+
+@dataclass
+class _OpenEvent:
+    """A pair that came closer than the threshold and has not parted for long enough yet."""
+
+    start_s: float
+    last_s: float
+    min_distance_m: float
+    sum_distance_m: float
+    frames: int
+
+
+class EventDetector:
+    """Turns pair distances into events, pair by pair, on frame time alone.
+
+    A pair's event starts in the first frame under the threshold. It goes on while the pair stays under the threshold
+    plus a margin (hysteresis), survives interruptions up to ``max_gap_s`` (apart, or one of the two not seen), and ends
+    at the last frame in which the pair was close. Events shorter than ``min_duration_s`` are dropped and counted.
+    """
+
+    def __init__(self, threshold_m: float, config: EventConfig) -> None:
+        self._threshold_m = threshold_m
+        self._exit_m = threshold_m + config.exit_margin_m
+        self._min_duration_s = config.min_duration_s
+        self._max_gap_s = config.max_gap_s
+        self._open: dict[tuple[int, int], _OpenEvent] = {}
+        self._next_id = 1
+        self.dropped_short = 0
+
+    def update(self, time_s: float, pairs: Pairs) -> tuple[ViolationEvent, ...]:
+        """Take the pairs of one frame and return the events that closed.
+
+        Args:
+            time_s: frame time; must not decrease.
+            pairs: the distances of this frame.
+        """
+        closed = self._close(lambda event: time_s - event.last_s > self._max_gap_s)
+        for index in np.flatnonzero(pairs.distance_m < self._exit_m):
+            key = (int(pairs.id_a[index]), int(pairs.id_b[index]))
+            distance_m = float(pairs.distance_m[index])
+            event = self._open.get(key)
+            if event is not None:
+                event.last_s = time_s
+                event.min_distance_m = min(event.min_distance_m, distance_m)
+                event.sum_distance_m += distance_m
+                event.frames += 1
+            elif distance_m < self._threshold_m:
+                self._open[key] = _OpenEvent(time_s, time_s, distance_m, distance_m, 1)
+        return closed
+
+    def violating_pairs(self, time_s: float) -> IntArray:
+        """Return the (K, 2) id pairs that were close in the frame at ``time_s``, the last one given to ``update``."""
+        keys = sorted(key for key, event in self._open.items() if event.last_s == time_s)
+        return np.array(keys, np.int64).reshape(-1, 2)
+
+    def finish(self) -> tuple[ViolationEvent, ...]:
+        """Close every open event; the source has ended."""
+        return self._close(lambda event: True)
+
+    def state(self) -> dict[str, Any]:
+        """Return all that is needed to go on later, as JSON values."""
+        return {
+            "open": [[*key, *vars(event).values()] for key, event in self._open.items()],
+            "next_id": self._next_id,
+            "dropped_short": self.dropped_short,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what ``state`` returned."""
+        self._open = {(row[0], row[1]): _OpenEvent(*row[2:]) for row in state["open"]}
+        self._next_id = state["next_id"]
+        self.dropped_short = state["dropped_short"]
+
+    def _close(self, is_over: Any) -> tuple[ViolationEvent, ...]:
+        over = [(event.last_s, key, event) for key, event in self._open.items() if is_over(event)]
+        closed = []
+        for end_s, key, event in sorted(over, key=lambda item: item[:2]):
+            del self._open[key]
+            if end_s - event.start_s < self._min_duration_s:
+                self.dropped_short += 1
+                continue
+            mean_distance_m = event.sum_distance_m / event.frames
+            closed.append(
+                ViolationEvent(self._next_id, *key, event.start_s, end_s, event.min_distance_m, mean_distance_m)
+            )
+            self._next_id += 1
+        return tuple(closed)
