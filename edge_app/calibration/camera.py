@@ -89,7 +89,7 @@ class PinholeCamera:
         depth = (points @ self.rotation.T + self.translation_m)[:, 2]
         rotation_vector, _ = cv2.Rodrigues(self.rotation)
         pixels, _ = cv2.projectPoints(points, rotation_vector, self.translation_m, self.matrix, self.distortion)
-        result = pixels.reshape(-1, 2)
+        result = pixels.reshape(-1, 2).astype(np.float64)
         result[depth <= 1e-6] = np.nan
         return result
 

@@ -1,0 +1,173 @@
+"""The detector: a frame in, people out. One small interface, so that another accelerator is one more file."""
+
+from __future__ import annotations
+
+from typing import Any, Optional, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_app.config import ModelConfig
+from edge_app.errors import UserError
+from edge_app.interpreter import make_interpreter
+from edge_app.manifest import InputSpec, ModelManifest, load_manifest
+from edge_app.output_mapping import OutputMapping, map_outputs
+from edge_app.preprocess import InputGeometry, resize_to_input
+from edge_app.records import Detections, Image
+
+RawOutputs = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], int]
+
+
+class Detector(Protocol):
+    """What the pipeline asks of a detector; the three steps are apart so that they can overlap and be timed."""
+
+    name: str
+
+    def preprocess(self, image: Image) -> tuple[NDArray[Any], InputGeometry]:
+        """Turn a (H, W, 3) BGR frame into the input tensor and the geometry that leads back."""
+
+    def invoke(self, tensor: NDArray[Any]) -> RawOutputs:
+        """Run the model: boxes (N, 4) normalised yxyx, classes (N,), scores (N,), count."""
+
+    def decode(self, outputs: RawOutputs, geometry: InputGeometry) -> Detections:
+        """Turn raw outputs into people in source pixels at or above the low score threshold."""
+
+
+def detect(detector: Detector, image: Image) -> Detections:
+    """Run all three steps on one frame."""
+    tensor, geometry = detector.preprocess(image)
+    return detector.decode(detector.invoke(tensor), geometry)
+
+
+def load_detector(config: ModelConfig) -> TFLiteDetector:
+    """Load the configured model with its manifest, if it has one.
+
+    Raises:
+        UserError: the model is missing, damaged, not the one of its manifest, or not a detector.
+    """
+    manifest = load_manifest(config.path) if config.path.is_file() else None
+    interpreter, runtime = make_interpreter(config.path, device=config.device, threads=config.threads)
+    return TFLiteDetector(interpreter, runtime, config, manifest)
+
+
+class TFLiteDetector:
+    """A detector with TFLite_Detection_PostProcess in a TensorFlow Lite interpreter.
+
+    Attributes:
+        name: the model's name.
+        runtime: name and version of the runtime.
+        input: how frames are prepared.
+        mapping: which output is which, and how that was found.
+    """
+
+    def __init__(self, interpreter: Any, runtime: str, config: ModelConfig, manifest: Optional[ModelManifest]) -> None:
+        self.name = manifest.name if manifest else config.path.stem
+        self.runtime = runtime
+        self._interpreter = interpreter
+        self._low_score = config.low_score_threshold
+        self._input_index, self.input = _input_spec(self.name, interpreter, manifest)
+        details = interpreter.get_output_details()
+        self.mapping: OutputMapping = map_outputs(
+            self.name,
+            [tuple(int(size) for size in detail["shape"]) for detail in details],
+            [str(detail["name"]) for detail in details],
+            _only_signature(interpreter),
+            manifest.outputs if manifest else None,
+        )
+        self._outputs = details
+        default_class = manifest.person_class if manifest else 0
+        self._person_class = config.person_class if config.person_class is not None else default_class
+        self._proven = manifest is not None
+
+    def preprocess(self, image: Image) -> tuple[NDArray[Any], InputGeometry]:
+        """Resize, turn to RGB and scale a (H, W, 3) BGR frame as the manifest says; tensor (1, h, w, 3)."""
+        spec = self.input
+        resized, geometry = resize_to_input(image, spec.width, spec.height, spec.resize, spec.pad_value)
+        return scale_to_dtype(resized, spec)[None], geometry
+
+    def invoke(self, tensor: NDArray[Any]) -> RawOutputs:
+        """Run the model on one input tensor."""
+        self._interpreter.set_tensor(self._input_index, tensor)
+        self._interpreter.invoke()
+        boxes = self._read(self.mapping.boxes)[0]
+        classes = self._read(self.mapping.classes)[0]
+        scores = self._read(self.mapping.scores)[0]
+        count = int(np.ravel(self._read(self.mapping.count))[0])
+        if not self._proven:
+            self._prove(classes[:count], scores[:count])
+        return boxes, classes, scores, min(count, len(scores))
+
+    def decode(self, outputs: RawOutputs, geometry: InputGeometry) -> Detections:
+        """Keep people at or above the low score and put their boxes into source pixels."""
+        boxes, classes, scores, count = outputs
+        keep = np.flatnonzero((classes[:count] == self._person_class) & (scores[:count] >= self._low_score))
+        return Detections(geometry.boxes_to_source(boxes[keep]), scores[keep].astype(np.float32))
+
+    def _read(self, position: int) -> NDArray[np.float32]:
+        detail = self._outputs[position]
+        values = self._interpreter.get_tensor(detail["index"])
+        if values.dtype == np.float32:
+            return values
+        scale, zero_point = detail["quantization"]
+        return ((values.astype(np.float32) - zero_point) * (scale or 1.0)).astype(np.float32)
+
+    def _prove(self, classes: NDArray[np.float32], scores: NDArray[np.float32]) -> None:
+        """Check a mapping that was only guessed from shapes: classes are whole, scores lie between 0 and 1."""
+        if len(scores) == 0:
+            return
+        whole = bool((classes == np.round(classes)).all())
+        bounded = bool(((scores >= 0) & (scores <= 1)).all())
+        if not (whole and bounded):
+            raise UserError(
+                f"the outputs of model {self.name} are not in the order that their shapes suggest "
+                f"({self.mapping.found_by}); write a manifest beside it that says which is which"
+            )
+        # All scores 0 or 1 could still be class ids; anything between proves the order.
+        self._proven = bool(((scores > 0) & (scores < 1)).any())
+
+
+def scale_to_dtype(image_rgb: Image, spec: InputSpec) -> NDArray[Any]:
+    """Turn uint8 RGB pixels into the model's input type.
+
+    float32 models take ``(pixel - mean) / std``; uint8 models take pixels as they are; int8 models take
+    ``pixel - 128``, which is what both usual input ranges, [-1, 1] and [0, 1], become after quantisation.
+    """
+    if spec.dtype == "uint8":
+        return image_rgb
+    if spec.dtype == "int8":
+        return (image_rgb ^ 0x80).view(np.int8)
+    return (image_rgb.astype(np.float32) - np.float32(spec.mean)) * np.float32(1.0 / spec.std)
+
+
+def _input_spec(name: str, interpreter: Any, manifest: Optional[ModelManifest]) -> tuple[int, InputSpec]:
+    details = interpreter.get_input_details()
+    shape = tuple(int(size) for size in details[0]["shape"])
+    if len(details) != 1 or len(shape) != 4 or shape[0] != 1 or shape[3] != 3:
+        raise UserError(
+            f"model {name} takes an input of shape {list(shape)}, but a detector takes one picture "
+            "(1, height, width, 3); export it with a batch of one"
+        )
+    dtype = np.dtype(details[0]["dtype"]).name
+    if dtype not in ("uint8", "int8", "float32"):
+        raise UserError(f"model {name} takes {dtype} input, which is not supported; export it with uint8 input")
+    if manifest is None:
+        return details[0]["index"], InputSpec(width=shape[2], height=shape[1], dtype=dtype)
+    spec = manifest.input
+    if (spec.height, spec.width, spec.dtype) != (shape[1], shape[2], dtype):
+        raise UserError(
+            f"model {name} takes {dtype} {shape[2]}x{shape[1]} pictures, but its manifest says {spec.dtype} "
+            f"{spec.width}x{spec.height}; restore the model and its manifest together"
+        )
+    return details[0]["index"], spec
+
+
+def _only_signature(interpreter: Any) -> Optional[dict[str, str]]:
+    """Return output name → tensor name of the model's only signature, or None."""
+    if not hasattr(interpreter, "get_signature_list"):
+        return None
+    signatures = interpreter.get_signature_list()
+    if len(signatures) != 1:
+        return None
+    key = next(iter(signatures))
+    details = interpreter.get_signature_runner(key).get_output_details()
+    return {output: str(detail["name"]) for output, detail in details.items()}

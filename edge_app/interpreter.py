@@ -1,0 +1,108 @@
+"""Which TensorFlow Lite runtime runs a model: LiteRT on the CPU, or the Edge TPU delegate for compiled models."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from pathlib import Path
+from typing import Any, Literal
+
+from edge_app.errors import UserError
+
+log = logging.getLogger(__name__)
+
+# The custom operator that the Edge TPU compiler puts in place of what it mapped.
+EDGETPU_OPERATOR = b"edgetpu-custom-op"
+_CPU_RUNTIMES = ("ai_edge_litert.interpreter", "tflite_runtime.interpreter")
+_EDGETPU_LIBRARY = "libedgetpu.so.1"
+
+
+def is_compiled_for_edgetpu(content: bytes) -> bool:
+    """Tell whether a model went through the Edge TPU compiler."""
+    return EDGETPU_OPERATOR in content
+
+
+def make_interpreter(path: Path, *, device: Literal["auto", "cpu", "edgetpu"], threads: int) -> tuple[Any, str]:
+    """Load a model into the best runtime at hand.
+
+    Args:
+        path: the ``.tflite`` file.
+        device: ``auto`` takes the Edge TPU for compiled models and the CPU for others.
+        threads: CPU threads.
+
+    Returns:
+        The interpreter, with its tensors allocated, and the name of its runtime.
+
+    Raises:
+        UserError: the file is missing or no TFLite model, there is no runtime, or a compiled model meets no Edge TPU.
+    """
+    content = _read_model(path)
+    if is_compiled_for_edgetpu(content):
+        if device == "cpu":
+            raise UserError(f"model {path} is compiled for the Edge TPU; give its CPU twin or set model.device to auto")
+        return _edgetpu_interpreter(path)
+    if device == "edgetpu":
+        raise UserError(f"model {path} is not compiled for the Edge TPU; compile it or set model.device to cpu")
+    return _cpu_interpreter(path, content, threads)
+
+
+def _read_model(path: Path) -> bytes:
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise UserError(f"model {path} does not exist; check 'model.path' or --model") from error
+    except OSError as error:
+        raise UserError(f"model {path} cannot be read ({error.strerror}); check its permissions") from error
+    # Bytes 4 to 8 of a FlatBuffer name its schema.
+    if content[4:8] != b"TFL3":
+        raise UserError(f"{path} is not a TensorFlow Lite model; give a .tflite file")
+    return content
+
+
+def _cpu_interpreter(path: Path, content: bytes, threads: int) -> tuple[Any, str]:
+    for name in _CPU_RUNTIMES:
+        try:
+            runtime = importlib.import_module(name)
+        except ImportError:
+            continue
+        return _allocate(path, runtime.Interpreter, model_content=content, num_threads=threads), _label(name)
+    raise UserError("no TensorFlow Lite runtime is installed; install ai-edge-litert (pip install '.[cpu]')")
+
+
+def _edgetpu_interpreter(path: Path) -> tuple[Any, str]:
+    """Open a compiled model on an Edge TPU. Not run on hardware yet: none is at hand."""
+    for name in reversed(_CPU_RUNTIMES):
+        try:
+            runtime = importlib.import_module(name)
+        except ImportError:
+            continue
+        try:
+            delegate = runtime.load_delegate(_EDGETPU_LIBRARY)
+        except (ValueError, OSError) as error:
+            reason = "no Edge TPU answers" if isinstance(error, ValueError) else f"{_EDGETPU_LIBRARY} is not installed"
+            raise UserError(
+                f"model {path} is compiled for the Edge TPU but {reason}; connect the device and install its library, "
+                "or give the model's CPU twin"
+            ) from error
+        interpreter = _allocate(path, runtime.Interpreter, model_path=str(path), experimental_delegates=[delegate])
+        return interpreter, f"{_label(name)} with Edge TPU"
+    raise UserError("no TensorFlow Lite runtime is installed; install tflite-runtime (pip install '.[coral]')")
+
+
+def _allocate(path: Path, interpreter_class: Any, **arguments: Any) -> Any:
+    try:
+        interpreter = interpreter_class(**arguments)
+        interpreter.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        reason = lines[0][:200] if lines else type(error).__name__
+        raise UserError(
+            f"model {path} cannot be loaded ({reason}); the file is damaged or needs another runtime"
+        ) from error
+    return interpreter
+
+
+def _label(module_name: str) -> str:
+    package = module_name.split(".", maxsplit=1)[0]
+    version = getattr(importlib.import_module(package), "__version__", "")
+    return f"{package} {version}".strip()
