@@ -1,0 +1,124 @@
+"""The wiring: detector → tracker → ground plane → distances → events. Reading this file tells what the program does."""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+import numpy as np
+
+from edge_app.calibration import CameraModel, load_camera
+from edge_app.config import Config
+from edge_app.detector import Detector, TFLiteDetector, detect, load_detector
+from edge_app.distances import measure_pairs
+from edge_app.errors import UserError
+from edge_app.events import EventDetector
+from edge_app.ground_plane import locate
+from edge_app.records import Detections, Frame, FrameResult, GroundPoints, Pairs, Tracks, ViolationEvent
+from edge_app.tracking import Tracker
+
+
+class Pipeline:
+    """Turns frames of one source into positions, distances and events.
+
+    Attributes:
+        detector: finds people.
+        camera: the calibration for this source's size, or None: then no distances are claimed.
+    """
+
+    def __init__(self, config: Config, detector: Detector, camera: Optional[CameraModel]) -> None:
+        self.detector = detector
+        self.camera = camera
+        self._threshold_m = config.distance.threshold_m
+        self._tracker = Tracker(config.tracker, config.model.score_threshold)
+        self._events = EventDetector(config.distance.threshold_m, config.events)
+
+    @staticmethod
+    def from_config(config: Config, source_size: tuple[int, int]) -> Pipeline:
+        """Load model and calibration for a source of ``source_size`` (width, height) pixels.
+
+        Raises:
+            UserError: the model or the calibration cannot be used.
+        """
+        camera = camera_for(config, source_size)
+        return Pipeline(config, load_detector(config.model), camera)
+
+    @property
+    def model_name(self) -> str:
+        """Name of the detector's model."""
+        return self.detector.name
+
+    @property
+    def runtime(self) -> str:
+        """Runtime of the detector, empty where it has none."""
+        return self.detector.runtime if isinstance(self.detector, TFLiteDetector) else ""
+
+    @property
+    def people_seen(self) -> int:
+        """Number of people (confirmed tracks) so far."""
+        return self._tracker.tracks_confirmed
+
+    @property
+    def events_dropped_short(self) -> int:
+        """Number of events that were too short to count, so far."""
+        return self._events.dropped_short
+
+    def process(self, frame: Frame) -> FrameResult:
+        """Run every stage on one frame; frames must come in order of time."""
+        return self.interpret(frame.index, frame.time_s, detect(self.detector, frame.image))
+
+    def interpret(self, index: int, time_s: float, detections: Detections) -> FrameResult:
+        """Run the stages after the detector; call it for every frame, also when nobody was found.
+
+        Args:
+            index: of the frame.
+            time_s: of the frame; must not decrease.
+            detections: people at or above the low score threshold.
+        """
+        tracks = self._tracker.update(time_s, detections)
+        ground = locate(self.camera, tracks)
+        pairs = self._measure(tracks, ground)
+        closed = self._events.update(time_s, pairs)
+        violating = self._events.violating_pairs(time_s)
+        return FrameResult(
+            index, time_s, detections, tracks, ground, pairs, violating, np.unique(violating), closed_events=closed
+        )
+
+    def finish(self) -> tuple[ViolationEvent, ...]:
+        """Close the events that are still open; the source has ended."""
+        return self._events.finish()
+
+    def state(self) -> dict[str, Any]:
+        """Return all that is needed to go on with the next frame: arrays (tracker) and JSON values (events)."""
+        return {"tracker": self._tracker.state(), "events": self._events.state()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what ``state`` returned."""
+        self._tracker.restore(state["tracker"])
+        self._events.restore(state["events"])
+
+    def _measure(self, tracks: Tracks, ground: GroundPoints) -> Pairs:
+        """Measure between people who were really seen in this frame; predicted positions prove nothing."""
+        seen = tracks.observed
+        visible = GroundPoints(ground.xy_m[seen], ground.cov_m2[seen], ground.valid[seen])
+        return measure_pairs(tracks.id[seen], visible, self._threshold_m)
+
+
+def camera_for(config: Config, source_size: tuple[int, int]) -> Optional[CameraModel]:
+    """Load the configured calibration and fit it to the source's size, or return None where none is configured.
+
+    Raises:
+        UserError: the camera file cannot be used, or belongs to a picture of another shape.
+    """
+    if config.calibration is None:
+        return None
+    camera = load_camera(config.calibration)
+    width, height = source_size
+    if (camera.image_width, camera.image_height) == source_size:
+        return camera
+    # One pixel of rounding in the height is what rescaling a picture brings.
+    if abs(camera.image_height * width / camera.image_width - height) > 1.0:
+        raise UserError(
+            f"calibration {config.calibration} is for a {camera.image_width}x{camera.image_height} picture, but the "
+            f"source gives {width}x{height}; calibrate this source or use the right calibration"
+        )
+    return camera.scaled_to(width, height)
