@@ -103,6 +103,11 @@ class VideoFile:
             return False
         return self.decoded < min(self.frame_count - 2, self.frame_count * _COMPLETE_PART)
 
+    @property
+    def duration_s(self) -> float:
+        """Seconds from the first decoded frame to the end of the last one."""
+        return self._last_time_s + 1.0 / self.fps if self.decoded else 0.0
+
     def skip(self, count: int) -> int:
         """Pass over frames without handing them out, for a resumed analysis; returns how many there were."""
         skipped = 0

@@ -1,0 +1,157 @@
+"""The command line of the device side."""
+
+from __future__ import annotations
+
+from edge_app.command_line import quiet_video_libraries, run_command_line
+
+quiet_video_libraries()  # before cv2 is imported
+
+import json  # noqa: E402
+import logging  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import Any, NoReturn, Optional  # noqa: E402
+
+import click  # noqa: E402
+
+from edge_app import __version__  # noqa: E402
+from edge_app.config import Config, config_schema, load_config  # noqa: E402
+
+_CONFIG = click.option("--config", "config_path", type=click.Path(path_type=Path), help="configuration file (YAML)")
+_MODEL = click.option("--model", type=click.Path(path_type=Path), help="model file; wins over the configuration")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="edge_app")
+@click.option("--verbose", is_flag=True, help="log more")
+def cli(verbose: bool) -> None:
+    """Finds people in video, measures the distances between them in metres and reports violations."""
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+
+
+@cli.command()
+@click.argument("video", type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="folder for the results")
+@_CONFIG
+@_MODEL
+@click.option("--annotate", is_flag=True, help="write annotated.mp4 as well")
+@click.option("--every", type=click.IntRange(min=1), default=1, show_default=True, help="analyse every N-th frame")
+@click.option("--allow-truncated", is_flag=True, help="accept a video that ends before its container says")
+@click.option("--json", "as_json", is_flag=True, help="print the summary as JSON")
+def analyze(
+    video: Path,
+    out: Path,
+    config_path: Optional[Path],
+    model: Optional[Path],
+    annotate: bool,
+    every: int,
+    allow_truncated: bool,
+    as_json: bool,
+) -> int:
+    """Analyse a recorded VIDEO: tracks, distances, violation events and a report.
+
+    An interrupted analysis goes on when the same command is given again.
+    """
+    from edge_app.analysis import AnalysisOptions, Interrupted  # noqa: PLC0415 - keeps --help quick
+    from edge_app.analysis import analyze as run  # noqa: PLC0415
+
+    config = _configured(config_path, model)
+    try:
+        summary = run(AnalysisOptions(video, out, config, annotate, every, allow_truncated, not as_json))
+    except Interrupted as error:
+        click.echo(str(error), err=True)
+        return 1
+    click.echo(json.dumps(summary, indent=2) if as_json else _sentences(summary, out))
+    return 0
+
+
+@cli.command()
+@_CONFIG
+@_MODEL
+@click.option("--source", help="video file; wins over the configuration")
+@click.option("--host", help="address to listen on; wins over the configuration")
+@click.option("--port", type=click.IntRange(0, 65535), help="port to listen on; wins over the configuration")
+def run(
+    config_path: Optional[Path], model: Optional[Path], source: Optional[str], host: Optional[str], port: Optional[int]
+) -> None:
+    """Watch a source live and serve the dashboard."""
+    from edge_app.live import run_live  # noqa: PLC0415 - keeps --help quick
+
+    config = _configured(config_path, model)
+    changes = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    config = config.model_copy(update={"dashboard": config.dashboard.model_copy(update=changes)})
+    if source is not None:
+        config = config.model_copy(update={"source": config.source.model_copy(update={"uri": source})})
+    run_live(config)
+
+
+@cli.command()
+@_CONFIG
+@_MODEL
+@click.option("--video", type=click.Path(path_type=Path), help="video to read; default: the sample clip")
+@click.option(
+    "--frames", type=click.IntRange(min=20), default=300, show_default=True, help="frames for each measurement"
+)
+@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="interleaved repetitions")
+@click.option("--json", "as_json", is_flag=True, help="print JSON")
+def bench(
+    config_path: Optional[Path], model: Optional[Path], video: Optional[Path], frames: int, rounds: int, as_json: bool
+) -> None:
+    """Measure each stage, and the throughput of analysis against decoding and inference alone."""
+    from edge_app.bench import format_bench, run_bench  # noqa: PLC0415 - keeps --help quick
+
+    result = run_bench(_configured(config_path, model), video, frames, rounds)
+    click.echo(json.dumps(result, indent=2) if as_json else format_bench(result))
+
+
+@cli.group()
+def config() -> None:
+    """Check a configuration file, or print its schema."""
+
+
+@config.command()
+@click.argument("file", type=click.Path(path_type=Path))
+def check(file: Path) -> None:
+    """Validate a configuration FILE and what it names."""
+    from edge_app.config_check import check_references  # noqa: PLC0415 - keeps --help quick
+
+    for line in check_references(load_config(file)):
+        click.echo(line)
+    click.echo(f"{file}: valid")
+
+
+@config.command()
+def schema() -> None:
+    """Print the JSON schema of the configuration."""
+    click.echo(json.dumps(config_schema(), indent=2))
+
+
+def main() -> NoReturn:
+    """Run the command line."""
+    run_command_line(cli, "python -m edge_app")
+
+
+def _configured(path: Optional[Path], model: Optional[Path]) -> Config:
+    config = load_config(path)
+    if model is not None:
+        config = config.model_copy(update={"model": config.model.model_copy(update={"path": model})})
+    return config
+
+
+def _sentences(summary: dict[str, Any], out: Path) -> str:
+    """Say in a few lines what an analysis found."""
+    people, violations, timings = summary["people"], summary["violations"], summary["timings"]
+    lines = [
+        f"{summary['frames_analysed']} frames ({summary['duration_s']:.1f} s) in {timings['elapsed_s']:.1f} s, "
+        f"{timings['frames_per_s']:.0f} frames a second",
+        f"{people['seen']} people seen, at most {people['at_most_at_once']} at once",
+    ]
+    if violations is None:
+        lines.append("no calibration: no distances claimed")
+    else:
+        lines.append(
+            f"{violations['events']} violation events under {violations['threshold_m']:g} m, "
+            f"{violations['people_involved']} people involved, {violations['exposure_s']:.1f} s in all"
+        )
+    return "\n".join([*lines, f"report: {out / 'report.html'}"])
