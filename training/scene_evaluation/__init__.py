@@ -1,0 +1,1 @@
+"""How good tracks and distances are, measured against ground truth with positions on the ground."""
