@@ -96,12 +96,12 @@ def run(
 @click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="interleaved repetitions")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 def bench(
-    config_path: Optional[Path], model: Optional[Path], video: Optional[Path], frames: int, rounds: int, as_json: bool
+    config_path: Optional[Path], model: Optional[Path], video: Optional[Path], rounds: int, as_json: bool
 ) -> None:
     """Measure each stage, and the throughput of analysis against decoding and inference alone."""
     from edge_app.bench import format_bench, run_bench  # noqa: PLC0415 - keeps --help quick
 
-    result = run_bench(_configured(config_path, model), video, frames, rounds)
+    result = run_bench(_configured(config_path, model), video, rounds)
     click.echo(json.dumps(result, indent=2) if as_json else format_bench(result))
 
 

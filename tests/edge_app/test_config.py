@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from edge_app.config import Config, config_schema, load_config
+from edge_app.errors import UserError
+
+
+def written(tmp_path, text):
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("path", sorted(Path("config").glob("*.yaml")), ids=lambda path: path.name)
+def test_shipped_configurations_are_valid_and_name_files_that_exist(path):
+    config = load_config(path)
+    assert config.model.path.is_file()
+    assert config.calibration is not None
+    assert config.calibration.is_file()
+
+
+def test_no_file_and_an_empty_file_give_the_defaults(tmp_path):
+    assert load_config(None) == Config()
+    assert load_config(written(tmp_path, "# nothing yet\n")).distance.threshold_m == 2.0
+
+
+def test_paths_start_from_the_configuration_file(tmp_path):
+    (tmp_path / "clip.avi").touch()
+    config = load_config(written(tmp_path, "source: {uri: clip.avi}\ncalibration: camera.yaml\n"))
+    assert config.calibration == tmp_path / "camera.yaml"
+    assert config.source.uri == str(tmp_path / "clip.avi")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("sorce: {}", r"unknown key 'sorce' \(did you mean 'source'\?\)"),
+        ("model: {treshold: 1}", r"unknown key 'model.treshold' \((did you mean|known keys)"),
+        ("model: {score_treshold: 1}", r"did you mean 'score_threshold'"),
+        ("distance: {threshold_m: -1}", r"'distance.threshold_m': input should be greater than 0, not -1"),
+        ("distance: {threshold_m: .nan}", r"'distance.threshold_m'.*finite"),
+        ("model: {low_score_threshold: 0.9}", r"low_score_threshold must not be above"),
+        ("privacy: {people: naked}", r"'privacy.people'.*'pixelate', 'blur' or 'show'"),
+        ("[1, 2]", "a mapping of sections, not a list"),
+        ("model: [", r"not valid YAML at line 1"),
+    ],
+)
+def test_a_mistake_is_told_with_its_key(tmp_path, text, said):
+    with pytest.raises(UserError, match=said) as caught:
+        load_config(written(tmp_path, text))
+    assert "config.yaml" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"nowhere\.yaml does not exist"):
+        load_config(tmp_path / "nowhere.yaml")
+
+
+def test_python_objects_in_yaml_are_not_made(tmp_path):
+    with pytest.raises(UserError, match="not valid YAML"):
+        load_config(written(tmp_path, "source: !!python/object/apply:os.getcwd []\n"))
+
+
+def test_the_schema_describes_every_section():
+    properties = json.loads(json.dumps(config_schema()))["properties"]
+    assert set(properties) == set(Config.model_fields)

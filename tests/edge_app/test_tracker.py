@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edge_app.config import TrackerConfig
+from edge_app.records import Detections
+from edge_app.tracking import Tracker
+from edge_app.tracking.association import assign
+from tests.edge_app.synthetic import boxes_of_people, camera_looking_down
+
+CAMERA = camera_looking_down(height_m=4.0, tilt_deg=25.0)
+
+
+def jitter(detections: Detections, rng, part=0.03) -> Detections:
+    """Move every box edge by a part of the box's height, as a detector does."""
+    height = (detections.bbox[:, 3:] - detections.bbox[:, 1:2]).astype(np.float64)
+    noise = rng.normal(0, part, detections.bbox.shape) * height
+    return Detections((detections.bbox + noise).astype(np.float32), detections.score)
+
+
+def follow(paths, fps, seconds, miss=0.0, seed=0, config=None):
+    """Track people along ``paths`` (functions of time to metres); return per frame the id nearest to each person."""
+    rng = np.random.default_rng(seed)
+    tracker = Tracker(config or TrackerConfig(), score_threshold=0.35)
+    seen = []
+    for index in range(int(seconds * fps)):
+        time_s = index / fps
+        people = np.array([path(time_s) for path in paths])
+        exact = boxes_of_people(CAMERA, people)
+        shown = rng.random(len(paths)) >= miss
+        tracks = tracker.update(time_s, jitter(exact[shown], rng))
+        feet = CAMERA.ground_to_image(people)
+        ids = []
+        for foot in feet:
+            gap = np.linalg.norm(tracks.foot - foot, axis=1)
+            ids.append(int(tracks.id[gap.argmin()]) if len(gap) and gap.min() < 30 else 0)
+        seen.append(ids)
+    return np.array(seen), tracker
+
+
+def walker(start, velocity):
+    return lambda time_s: np.asarray(start) + time_s * np.asarray(velocity)
+
+
+@pytest.mark.parametrize("fps", [2, 5, 8, 15, 30])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_walker_keeps_one_id_at_every_frame_rate(fps, seed):
+    seen, tracker = follow([walker((-5.0, 9.0), (1.4, 0.2))], fps, 7, miss=0.1, seed=seed)
+    assert set(seen[:, 0]) - {0} == {1}
+    assert tracker.tracks_confirmed == 1
+
+
+@pytest.mark.parametrize("fps", [5, 8, 15])
+@pytest.mark.parametrize("seed", range(3))
+def test_crossing_walkers_do_not_swap(fps, seed):
+    paths = [walker((-4.0, 9.0), (1.3, 0.0)), walker((4.0, 10.0), (-1.3, 0.0))]
+    seen, tracker = follow(paths, fps, 6, seed=seed)
+    start, end = seen[fps], seen[-1]
+    assert start.tolist() == end.tolist()
+    assert len(set(end)) == 2
+    assert tracker.tracks_confirmed == 2
+
+
+def test_two_touching_people_far_away_stay_two():
+    box = np.array([[100.0, 50.0, 112.0, 80.0], [112.0, 50.0, 124.0, 80.0]], np.float32)
+    tracker = Tracker(TrackerConfig(), 0.35)
+    for index in range(10):
+        tracks = tracker.update(index / 5, Detections(box, np.array([0.9, 0.8], np.float32)))
+    assert tracks.id.tolist() == [1, 2]
+    np.testing.assert_allclose(tracks.foot, [[106.0, 80.0], [118.0, 80.0]], atol=1e-6)
+
+
+def test_an_empty_stretch_ages_tracks_out():
+    person = boxes_of_people(CAMERA, np.array([[0.0, 8.0]]))
+    tracker = Tracker(TrackerConfig(max_lost_s=1.5), 0.35)
+    for index in range(10):
+        tracker.update(index / 5, person)
+    alive = [len(tracker.update(2.0 + index / 5, Detections.empty())) for index in range(10)]
+    assert alive[0] == 1
+    assert alive[-1] == 0
+    later = [tracker.update(10.0 + index / 5, person) for index in range(3)]
+    assert later[-1].id.tolist() == [2]
+
+
+def test_a_lost_person_is_predicted_but_not_called_observed():
+    tracker = Tracker(TrackerConfig(), 0.35)
+    for index in range(20):
+        tracker.update(index / 5, boxes_of_people(CAMERA, np.array([[-4 + 1.4 * index / 5, 8.0]])))
+    lost = tracker.update(20 / 5, Detections.empty())
+    assert lost.observed.tolist() == [False]
+    assert np.linalg.norm(CAMERA.image_to_ground(lost.foot) - [[-4 + 1.4 * 4.0, 8.0]]) < 0.3
+
+
+def test_a_low_score_continues_a_track_and_never_starts_one():
+    person = boxes_of_people(CAMERA, np.array([[0.0, 8.0]]))
+    weak = Detections(person.bbox, np.array([0.2], np.float32))
+    tracker = Tracker(TrackerConfig(), 0.35)
+    for index in range(5):
+        assert len(tracker.update(index / 5, weak)) == 0
+    for index in range(5, 8):
+        tracker.update(index / 5, person)
+    tracks = tracker.update(8 / 5, weak)
+    assert tracks.observed.tolist() == [True]
+    assert tracker.tracks_confirmed == 1
+
+
+def test_a_single_false_detection_never_becomes_a_person():
+    tracker = Tracker(TrackerConfig(confirm_hits=3), 0.35)
+    tracker.update(0.0, boxes_of_people(CAMERA, np.array([[0.0, 8.0]])))
+    for index in range(1, 10):
+        assert len(tracker.update(index / 5, Detections.empty())) == 0
+    assert tracker.tracks_confirmed == 0
+
+
+def test_boxes_without_area_or_with_nan_are_passed_over():
+    boxes = np.array([[10, 10, 10, 40], [0, 0, np.nan, 5], [50, 50, 40, 90]], np.float32)
+    tracker = Tracker(TrackerConfig(confirm_hits=1), 0.35)
+    assert len(tracker.update(0.0, Detections(boxes, np.full(3, 0.9, np.float32)))) == 0
+
+
+def test_smoothing_brings_the_foot_nearer_to_the_truth_than_raw_boxes():
+    rng = np.random.default_rng(1)
+    tracker = Tracker(TrackerConfig(), 0.35)
+    raw, smooth = [], []
+    for index in range(200):
+        exact = boxes_of_people(CAMERA, np.array([[-4 + 0.5 * index / 15, 9.0]]))
+        noisy = jitter(exact, rng, part=0.05)
+        tracks = tracker.update(index / 15, noisy)
+        if index > 20:
+            truth = exact.bbox[0, 3]
+            raw.append(noisy.bbox[0, 3] - truth)
+            smooth.append(tracks.foot[0, 1] - truth)
+    assert np.std(smooth) < 0.7 * np.std(raw)
+
+
+def test_the_same_detections_give_the_same_tracks_after_a_restart():
+    rng = np.random.default_rng(2)
+    frames = [
+        jitter(boxes_of_people(CAMERA, np.array([[-3 + 0.2 * i, 8.0], [3 - 0.2 * i, 10.0]])), rng) for i in range(30)
+    ]
+    whole, first, second = (Tracker(TrackerConfig(), 0.35) for _ in range(3))
+    expected = [whole.update(index / 7, frame) for index, frame in enumerate(frames)]
+    for index in range(15):
+        first.update(index / 7, frames[index])
+    second.restore(first.state())
+    for index in range(15, 30):
+        tracks = second.update(index / 7, frames[index])
+        np.testing.assert_array_equal(tracks.id, expected[index].id)
+        np.testing.assert_array_equal(tracks.foot, expected[index].foot)
+
+
+def test_assignment_takes_the_best_whole_and_never_a_forbidden_pair():
+    cost = np.array([[1.0, 2.0], [1.5, np.inf], [np.inf, np.inf]])
+    rows, columns = assign(cost)
+    assert sorted(zip(rows.tolist(), columns.tolist())) == [(0, 1), (1, 0)]
+    assert assign(np.full((2, 2), np.inf))[0].size == 0
