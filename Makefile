@@ -1,0 +1,47 @@
+# make demo   install the device side, analyse the sample clip and open the dashboard on it
+# make test   install everything, check the style and the types, run the tests
+# make lint   the checks without the tests
+# make clean  remove environments, caches and results
+#
+# PYTHON picks the interpreter (3.9 or later), PORT the dashboard's port, PYTEST_ARGS goes to pytest.
+
+PYTHON ?= python3
+PORT ?= 8080
+PYTEST_ARGS ?=
+
+DEMO := .venv-demo
+DEV := .venv-test
+CLIP := edge_app/sample/pets_s2l1_excerpt.mp4
+
+.DELETE_ON_ERROR:
+.PHONY: demo test lint clean
+
+demo: $(DEMO)/.installed
+	$(DEMO)/bin/python -m edge_app analyze $(CLIP) --config config/demo.yaml --out out/demo
+	$(DEMO)/bin/python -m edge_app run --config config/demo.yaml --port $(PORT)
+
+test: lint
+	$(DEV)/bin/python -m pytest $(PYTEST_ARGS)
+
+lint: $(DEV)/.installed
+	$(DEV)/bin/ruff check .
+	$(DEV)/bin/ruff format --check .
+	$(DEV)/bin/mypy
+
+$(DEMO)/.installed: EXTRAS := cpu
+$(DEV)/.installed: EXTRAS := cpu,train,dev
+
+# A stamp file tells that the environment is complete; a changed pyproject.toml installs again.
+$(DEMO)/.installed $(DEV)/.installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 9))' || { \
+	  echo "Python 3.9 or later is needed, but '$(PYTHON)' is not: install one and name it, such as make PYTHON=python3.11" >&2; \
+	  exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' || { \
+	  echo "'$(PYTHON)' cannot make virtual environments: on Debian and Ubuntu, apt-get install python3-venv" >&2; exit 2; }
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --disable-pip-version-check --quiet --editable '.[$(EXTRAS)]'
+	touch $@
+
+clean:
+	rm -rf $(DEMO) $(DEV) out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find edge_app training tests -name __pycache__ -type d -prune -exec rm -rf {} +
