@@ -76,6 +76,14 @@ class EventConfig(_Section):
     max_gap_s: float = Field(2.0, ge=0, le=600, description="interruption (apart, or not seen) that an event survives")
 
 
+class GroupConfig(_Section):
+    """Who is said to belong together; never changes the numbers themselves."""
+
+    enabled: bool = Field(True, description="say of each pair whether the two walk together")
+    min_together_s: float = Field(4.0, gt=0, le=600, description="seconds of walking side by side that make a group")
+    max_distance_m: float = Field(2.5, gt=0, le=20, description="people farther apart do not walk together, metres")
+
+
 class PrivacyConfig(_Section):
     """What happens to people in every picture that leaves the process."""
 
@@ -99,6 +107,7 @@ class Config(_Section):
     tracker: TrackerConfig = Field(default_factory=TrackerConfig)
     distance: DistanceConfig = Field(default_factory=DistanceConfig)
     events: EventConfig = Field(default_factory=EventConfig)
+    groups: GroupConfig = Field(default_factory=GroupConfig)
     privacy: PrivacyConfig = Field(default_factory=PrivacyConfig)
     dashboard: DashboardConfig = Field(default_factory=DashboardConfig)
 

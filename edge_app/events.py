@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Callable, Optional
 
 import numpy as np
 
@@ -20,6 +20,7 @@ class _OpenEvent:
     min_distance_m: float
     sum_distance_m: float
     frames: int
+    same_group: Optional[bool]
 
 
 class EventDetector:
@@ -28,6 +29,7 @@ class EventDetector:
     A pair's event starts in the first frame under the threshold. It goes on while the pair stays under the threshold
     plus a margin (hysteresis), survives interruptions up to ``max_gap_s`` (apart, or one of the two not seen), and ends
     at the last frame in which the pair was close. Events shorter than ``min_duration_s`` are dropped and counted.
+    Whether the two are one group is what was known of them at the end of the event.
     """
 
     def __init__(self, threshold_m: float, config: EventConfig) -> None:
@@ -50,14 +52,16 @@ class EventDetector:
         for index in np.flatnonzero(pairs.distance_m < self._exit_m):
             key = (int(pairs.id_a[index]), int(pairs.id_b[index]))
             distance_m = float(pairs.distance_m[index])
+            same_group = None if pairs.same_group is None else bool(pairs.same_group[index])
             event = self._open.get(key)
             if event is not None:
                 event.last_s = time_s
                 event.min_distance_m = min(event.min_distance_m, distance_m)
                 event.sum_distance_m += distance_m
                 event.frames += 1
+                event.same_group = same_group
             elif distance_m < self._threshold_m:
-                self._open[key] = _OpenEvent(time_s, time_s, distance_m, distance_m, 1)
+                self._open[key] = _OpenEvent(time_s, time_s, distance_m, distance_m, 1, same_group)
         return closed
 
     def violating_pairs(self, time_s: float) -> IntArray:
@@ -83,7 +87,7 @@ class EventDetector:
         self._next_id = state["next_id"]
         self.dropped_short = state["dropped_short"]
 
-    def _close(self, is_over: Any) -> tuple[ViolationEvent, ...]:
+    def _close(self, is_over: Callable[[_OpenEvent], bool]) -> tuple[ViolationEvent, ...]:
         over = [(event.last_s, key, event) for key, event in self._open.items() if is_over(event)]
         closed = []
         for end_s, key, event in sorted(over, key=lambda item: item[:2]):
@@ -91,9 +95,11 @@ class EventDetector:
             if end_s - event.start_s < self._min_duration_s:
                 self.dropped_short += 1
                 continue
-            mean_distance_m = event.sum_distance_m / event.frames
+            mean_m = event.sum_distance_m / event.frames
             closed.append(
-                ViolationEvent(self._next_id, *key, event.start_s, end_s, event.min_distance_m, mean_distance_m)
+                ViolationEvent(
+                    self._next_id, *key, event.start_s, end_s, event.min_distance_m, mean_m, event.same_group
+                )
             )
             self._next_id += 1
         return tuple(closed)

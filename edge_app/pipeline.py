@@ -1,7 +1,11 @@
-"""The wiring: detector → tracker → ground plane → distances → events. Reading this file tells what the program does."""
+"""The wiring: detector → tracker → ground plane → distances → groups → events.
+
+Reading this file tells what the program does.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Optional
 
 import numpy as np
@@ -13,6 +17,7 @@ from edge_app.distances import measure_pairs
 from edge_app.errors import UserError
 from edge_app.events import EventDetector
 from edge_app.ground_plane import locate
+from edge_app.groups import GroupDetector
 from edge_app.records import Detections, Frame, FrameResult, GroundPoints, Pairs, Tracks, ViolationEvent
 from edge_app.tracking import Tracker
 
@@ -30,6 +35,7 @@ class Pipeline:
         self.camera = camera
         self._threshold_m = config.distance.threshold_m
         self._tracker = Tracker(config.tracker, config.model.score_threshold)
+        self._groups = GroupDetector(config.groups) if config.groups.enabled else None
         self._events = EventDetector(config.distance.threshold_m, config.events)
 
     @staticmethod
@@ -76,7 +82,7 @@ class Pipeline:
         """
         tracks = self._tracker.update(time_s, detections)
         ground = locate(self.camera, tracks)
-        pairs = self._measure(tracks, ground)
+        pairs = self._measure(time_s, tracks, ground)
         closed = self._events.update(time_s, pairs)
         violating = self._events.violating_pairs(time_s)
         return FrameResult(
@@ -88,19 +94,25 @@ class Pipeline:
         return self._events.finish()
 
     def state(self) -> dict[str, Any]:
-        """Return all that is needed to go on with the next frame: arrays (tracker) and JSON values (events)."""
-        return {"tracker": self._tracker.state(), "events": self._events.state()}
+        """Return all that is needed to go on with the next frame: arrays (tracker) and JSON values (the rest)."""
+        groups = self._groups.state() if self._groups is not None else None
+        return {"tracker": self._tracker.state(), "groups": groups, "events": self._events.state()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what ``state`` returned."""
         self._tracker.restore(state["tracker"])
+        if self._groups is not None:
+            self._groups.restore(state["groups"])
         self._events.restore(state["events"])
 
-    def _measure(self, tracks: Tracks, ground: GroundPoints) -> Pairs:
+    def _measure(self, time_s: float, tracks: Tracks, ground: GroundPoints) -> Pairs:
         """Measure between people who were really seen in this frame; predicted positions prove nothing."""
         seen = tracks.observed
         visible = GroundPoints(ground.xy_m[seen], ground.cov_m2[seen], ground.valid[seen])
-        return measure_pairs(tracks.id[seen], visible, self._threshold_m)
+        pairs = measure_pairs(tracks.id[seen], visible, self._threshold_m)
+        if self._groups is None:
+            return pairs
+        return replace(pairs, same_group=self._groups.update(time_s, tracks.id[seen], visible, pairs))
 
 
 def camera_for(config: Config, source_size: tuple[int, int]) -> Optional[CameraModel]:

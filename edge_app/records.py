@@ -135,6 +135,7 @@ class Pairs:
         distance_m: (M,) float64.
         sigma_m: (M,) float64, standard deviation of ``distance_m``.
         p_violation: (M,) float64, probability that the true distance is under the threshold.
+        same_group: (M,) bool, the two walk together; None where that was not determined.
     """
 
     id_a: IntArray
@@ -142,6 +143,7 @@ class Pairs:
     distance_m: FloatArray
     sigma_m: FloatArray
     p_violation: FloatArray
+    same_group: Optional[BoolArray] = None
 
     def __len__(self) -> int:
         return len(self.id_a)

@@ -176,7 +176,7 @@ class _Analysis:
         values, arrays = stored
         tracker = {name[len("tracker_") :]: value for name, value in arrays.items() if name.startswith("tracker_")}
         report = {name[len("report_") :]: value for name, value in arrays.items() if name.startswith("report_")}
-        self._pipeline.restore({"tracker": tracker, "events": values["events"]})
+        self._pipeline.restore({"tracker": tracker, **values["pipeline"]})
         self._report.restore({**report, **values["report"]})
         self._totals = Totals.restored(values["totals"])
         self._times.seconds = values["times"]
@@ -194,7 +194,7 @@ class _Analysis:
         values = {
             "next_frame": next_frame,
             "offsets": self._files.offsets(),
-            "events": state["events"],
+            "pipeline": {name: value for name, value in state.items() if name != "tracker"},
             "report": {name: value for name, value in report.items() if name not in report_arrays},
             "totals": self._totals.state(),
             "times": dict(self._times.seconds),

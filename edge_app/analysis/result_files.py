@@ -99,14 +99,16 @@ class ResultFiles:
     def _write_pairs(self, result: FrameResult) -> None:
         pairs = result.pairs
         prefix = f"{result.index + 1},{result.time_s:.3f}"
+        same_group = [None] * len(pairs) if pairs.same_group is None else pairs.same_group.tolist()
         lines = [
-            f"{prefix},{id_a},{id_b},{distance_m:.3f},{sigma_m:.3f},{p_violation:.4f},\n"
-            for id_a, id_b, distance_m, sigma_m, p_violation in zip(
+            f"{prefix},{id_a},{id_b},{distance_m:.3f},{sigma_m:.3f},{p_violation:.4f},{_flag(together)}\n"
+            for id_a, id_b, distance_m, sigma_m, p_violation, together in zip(
                 pairs.id_a.tolist(),
                 pairs.id_b.tolist(),
                 pairs.distance_m.tolist(),
                 pairs.sigma_m.tolist(),
                 pairs.p_violation.tolist(),
+                same_group,
             )
         ]
         self._files["pairs.csv"].write("".join(lines))
