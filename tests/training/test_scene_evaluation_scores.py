@@ -12,7 +12,13 @@ from edge_app.calibration import HomographyCamera, PinholeCamera
 from edge_app.config import EventConfig
 from training.scene_evaluation.alignment import AlignedFrame, Alignment, align, iou_matrix
 from training.scene_evaluation.camera_accuracy import measure_camera
-from training.scene_evaluation.close_pairs import PairScores, bootstrap_intervals, count_track_pairs, pair_scores
+from training.scene_evaluation.close_pairs import (
+    PairScores,
+    bootstrap_intervals,
+    count_detection_errors,
+    count_track_pairs,
+    pair_scores,
+)
 from training.scene_evaluation.event_scores import Event, score_events, true_events
 from training.scene_evaluation.older_formulas import center_points_distance, four_corner_points_distance
 from training.scene_evaluation.scene_files import IgnoreRegions, SceneRows
@@ -90,6 +96,16 @@ def test_a_close_pair_is_right_only_if_both_tracks_show_people_who_are_close() -
     assert count_track_pairs(aligned(people, [(1, 0), (2, 0)], [1, 2]), 2.0).tolist() == [0, 1, 1]
     # Without a position nothing is reported.
     assert count_track_pairs(aligned(people, [NOWHERE, NOWHERE], [0, 1]), 2.0).tolist() == [0, 0, 1]
+
+
+def test_errors_of_detection_are_told_from_errors_of_distance() -> None:
+    people = [(0.0, 0.0), (1.0, 0.0), (5.0, 0.0)]
+    # Two wrong pairs with a track that shows nobody; the close pair is right.
+    assert count_detection_errors(aligned(people, [(0, 0), (1.5, 0), (0.5, 0.5)], [0, 1, -1]), 2.0).tolist() == [2, 0]
+    # One wrong pair of people who are 4 m apart, and the close pair is missed for want of a track.
+    assert count_detection_errors(aligned(people, [(1, 0), (2, 0)], [1, 2]), 2.0).tolist() == [0, 1]
+    # Both are tracked, but told to be 3 m apart.
+    assert count_detection_errors(aligned(people, [(0, 0), (3, 0)], [0, 1]), 2.0).tolist() == [0, 0]
 
 
 def test_a_pair_exactly_at_the_threshold_is_not_close() -> None:

@@ -65,14 +65,32 @@ def count_track_pairs(frame: AlignedFrame, threshold_m: float) -> IntArray:
 
     A pair of tracks under the threshold is true if both show people of the ground truth who are under it as well.
     """
-    first, second = np.triu_indices(len(frame.track_id), k=1)
-    reported = distance_matrix(frame.track_xy_m)[first, second] < threshold_m
-    a, b = frame.person_of_track[first[reported]], frame.person_of_track[second[reported]]
+    a, b = _reported_people(frame, threshold_m)
     known = (a >= 0) & (b >= 0)
     is_close = distance_matrix(frame.person_xy_m) < threshold_m
     true_positives = int(is_close[a[known], b[known]].sum())
     close = int(np.triu(is_close, k=1).sum())
     return np.array([true_positives, len(a) - true_positives, close - true_positives])
+
+
+def count_detection_errors(frame: AlignedFrame, threshold_m: float) -> IntArray:
+    """Count the wrong and the missed pairs of a frame that are the detector's and tracker's doing, not the distance's.
+
+    Returns:
+        (wrong pairs with a track that shows nobody, missed pairs with a person whom no track shows).
+    """
+    a, b = _reported_people(frame, threshold_m)
+    is_tracked = np.zeros(len(frame.person_id), np.bool_)
+    is_tracked[frame.person_of_track[frame.person_of_track >= 0]] = True
+    is_close = np.triu(distance_matrix(frame.person_xy_m) < threshold_m, k=1)
+    return np.array([((a < 0) | (b < 0)).sum(), (is_close & ~np.outer(is_tracked, is_tracked)).sum()], np.int64)
+
+
+def _reported_people(frame: AlignedFrame, threshold_m: float) -> tuple[IntArray, IntArray]:
+    """Return the people (-1: nobody) whom the two tracks of every reported pair show."""
+    first, second = np.triu_indices(len(frame.track_id), k=1)
+    reported = distance_matrix(frame.track_xy_m)[first, second] < threshold_m
+    return frame.person_of_track[first[reported]], frame.person_of_track[second[reported]]
 
 
 def count_same_people(reported: BoolArray, is_close: BoolArray) -> IntArray:

@@ -76,6 +76,10 @@ def _pair_lines(pairs: TrackPairs) -> Iterator[str]:
         f"  {'  95 % interval':<28} P {_interval(intervals.precision)}  R {_interval(intervals.recall)}  "
         f"F1 {_interval(intervals.f1)}  (bootstrap of {intervals.blocks} blocks of 10 s)"
     )
+    yield (
+        f"  {'  of these':<28} {pairs.wrong_without_person} wrong with a track that shows nobody, "
+        f"{pairs.missed_without_track} missed with a person without a track"
+    )
     yield _error_line("distance error, pairs < 4 m", pairs.near_pair_distance)
 
 

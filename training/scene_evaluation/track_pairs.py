@@ -13,6 +13,7 @@ from training.scene_evaluation.close_pairs import (
     PairIntervals,
     PairScores,
     bootstrap_intervals,
+    count_detection_errors,
     count_track_pairs,
     distance_matrix,
     pair_scores,
@@ -27,11 +28,15 @@ class TrackPairs:
     Attributes:
         close_pairs: pairs under the threshold, frame by frame.
         intervals: 95 % intervals of their rates.
+        wrong_without_person: those of the wrong pairs in which a track shows nobody of the ground truth.
+        missed_without_track: those of the missed pairs in which no track shows one of the two people.
         near_pair_distance: absolute error of the distance of two tracked people who are truly under 4 m apart.
     """
 
     close_pairs: PairScores
     intervals: PairIntervals
+    wrong_without_person: int
+    missed_without_track: int
     near_pair_distance: ErrorSummary
 
 
@@ -48,7 +53,8 @@ def measure_track_pairs(alignment: Alignment, threshold_m: float, fps: float) ->
         return None
     counts = np.array([count_track_pairs(frame, threshold_m) for frame in alignment.frames])
     errors = np.concatenate([_near_errors(frame) for frame in alignment.frames])
-    return TrackPairs(pair_scores(counts), bootstrap_intervals(counts, fps), ErrorSummary.of(errors))
+    wrong, missed = np.sum([count_detection_errors(frame, threshold_m) for frame in alignment.frames], axis=0).tolist()
+    return TrackPairs(pair_scores(counts), bootstrap_intervals(counts, fps), wrong, missed, ErrorSummary.of(errors))
 
 
 def _near_errors(frame: AlignedFrame) -> FloatArray:
