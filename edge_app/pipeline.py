@@ -1,4 +1,4 @@
-"""The wiring: detector → tracker → ground plane → distances → groups → events.
+"""The wiring: detector → feet → tracker → ground plane → distances → groups → events.
 
 Reading this file tells what the program does.
 """
@@ -16,6 +16,7 @@ from edge_app.detector import Detector, TFLiteDetector, detect, load_detector
 from edge_app.distances import measure_pairs
 from edge_app.errors import UserError
 from edge_app.events import EventDetector
+from edge_app.foot_points import find_feet
 from edge_app.ground_plane import locate
 from edge_app.groups import GroupDetector
 from edge_app.records import Detections, Frame, FrameResult, GroundPoints, Pairs, Tracks, ViolationEvent
@@ -28,11 +29,15 @@ class Pipeline:
     Attributes:
         detector: finds people.
         camera: the calibration for this source's size, or None: then no distances are claimed.
+        dropped_impossible: boxes dropped so far because no person of that height can stand there.
     """
 
     def __init__(self, config: Config, detector: Detector, camera: Optional[CameraModel]) -> None:
         self.detector = detector
         self.camera = camera
+        # A homography or no camera at all knows no body heights, and then the picture's height is not used.
+        self._image_height = camera.image_height if camera is not None else 0
+        self.dropped_impossible = 0
         self._threshold_m = config.distance.threshold_m
         self._tracker = Tracker(config.tracker, config.model.score_threshold)
         self._groups = GroupDetector(config.groups) if config.groups.enabled else None
@@ -80,7 +85,9 @@ class Pipeline:
             time_s: of the frame; must not decrease.
             detections: people at or above the low score threshold.
         """
-        tracks = self._tracker.update(time_s, detections)
+        feet = find_feet(self.camera, detections, self._image_height)
+        self.dropped_impossible += feet.dropped
+        tracks = self._tracker.update(time_s, feet.detections, feet.measurements)
         ground = locate(self.camera, tracks)
         pairs = self._measure(time_s, tracks, ground)
         closed = self._events.update(time_s, pairs)
@@ -96,7 +103,12 @@ class Pipeline:
     def state(self) -> dict[str, Any]:
         """Return all that is needed to go on with the next frame: arrays (tracker) and JSON values (the rest)."""
         groups = self._groups.state() if self._groups is not None else None
-        return {"tracker": self._tracker.state(), "groups": groups, "events": self._events.state()}
+        return {
+            "tracker": self._tracker.state(),
+            "groups": groups,
+            "events": self._events.state(),
+            "dropped_impossible": self.dropped_impossible,
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what ``state`` returned."""
@@ -104,6 +116,7 @@ class Pipeline:
         if self._groups is not None:
             self._groups.restore(state["groups"])
         self._events.restore(state["events"])
+        self.dropped_impossible = state["dropped_impossible"]
 
     def _measure(self, time_s: float, tracks: Tracks, ground: GroundPoints) -> Pairs:
         """Measure between people who were really seen in this frame; predicted positions prove nothing."""

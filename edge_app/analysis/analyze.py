@@ -243,6 +243,7 @@ class _Analysis:
             "height": source.height,
             "calibrated": camera is not None,
             "people": totals.people(pipeline.people_seen),
+            "boxes_dropped_impossible_height": pipeline.dropped_impossible,
             "violations": violations,
             "timings": {
                 "elapsed_s": round(elapsed_s, 3),

@@ -63,18 +63,27 @@ class PinholeCamera:
 
     def image_to_ground(self, points_px: FloatArray) -> FloatArray:
         """Intersect the viewing rays of (N, 2) pixels with z = 0; NaN where a ray points at or above the horizon."""
+        return self.image_to_plane(points_px, 0.0)
+
+    def image_to_plane(self, points_px: FloatArray, height_m: float) -> FloatArray:
+        """Intersect the viewing rays of (N, 2) pixels with the level plane at ``height_m``; (N, 2) metres or NaN."""
+        normalised = self.normalise(points_px)
+        rays = np.column_stack([normalised, np.ones(len(normalised))]) @ self.rotation
+        with np.errstate(divide="ignore", invalid="ignore"):
+            scale = (height_m - self.position_m[2]) / rays[:, 2]
+            plane = self.position_m[:2] + scale[:, None] * rays[:, :2]
+        plane[~((scale > 0) & np.isfinite(scale))] = np.nan
+        return plane
+
+    def normalise(self, points_px: FloatArray) -> FloatArray:
+        """Return the (N, 2) undistorted image coordinates x / z, y / z of (N, 2) pixels."""
         points = np.asarray(points_px, np.float64).reshape(-1, 1, 2)
         if len(points) == 0:
             return np.zeros((0, 2))
-        normalised = cv2.undistortPointsIter(
+        undistorted = cv2.undistortPointsIter(
             points, self.matrix, self.distortion, np.eye(3), np.eye(3), _UNDISTORT_CRITERIA
-        ).reshape(-1, 2)
-        rays = np.column_stack([normalised, np.ones(len(normalised))]) @ self.rotation
-        with np.errstate(divide="ignore", invalid="ignore"):
-            scale = -self.position_m[2] / rays[:, 2]
-            ground = self.position_m[:2] + scale[:, None] * rays[:, :2]
-        ground[~((scale > 0) & np.isfinite(scale))] = np.nan
-        return ground
+        )
+        return undistorted.reshape(-1, 2).astype(np.float64)
 
     def ground_to_image(self, points_m: FloatArray) -> FloatArray:
         """Project (N, 2) ground points, metres, to pixels; NaN behind the camera."""

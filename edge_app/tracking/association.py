@@ -6,20 +6,20 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from edge_app.records import FloatArray, IntArray
-from edge_app.tracking.motion import MotionState, measurement_variance
+from edge_app.tracking.motion import Measurements, MotionState
 
 # 99.7 % of true detections fall inside this squared Mahalanobis distance (chi-square, three degrees of freedom).
 GATE = 14.0
 
 
-def association_cost(motion: MotionState, measured: FloatArray) -> FloatArray:
+def association_cost(motion: MotionState, measured: Measurements) -> FloatArray:
     """Return the (tracks, detections) cost: twice the negative log-likelihood, ``inf`` outside the gate.
 
     Uncertain tracks pay for their uncertainty, so that a lost track does not take the detection of a sure one.
     Variances are taken relative to the person's height, which makes costs of near and far people comparable.
     """
-    variance = motion.var_pp[:, None, :] + measurement_variance(measured)[None]
-    squared = (measured[None] - motion.position[:, None, :]) ** 2 / variance
+    variance = motion.var_pp[:, None, :] + measured.variance[None]
+    squared = (measured.position[None] - motion.position[:, None, :]) ** 2 / variance
     distance = squared.sum(axis=2)
     height = np.maximum(motion.position[:, None, 2:3], 1.0)
     cost = distance + np.log(variance / height**2).sum(axis=2)

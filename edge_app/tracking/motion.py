@@ -15,7 +15,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from edge_app.records import BoolArray, FloatArray, IntArray
+from edge_app.records import BoolArray, BoxArray, FloatArray, IntArray
 
 # An adult stands about 1.7 m tall: turns metres into parts of the person's height in the picture.
 _PERSON_HEIGHT_M = 1.7
@@ -24,6 +24,37 @@ _ACCELERATION_DENSITY = np.array([0.5, 0.5, 0.02])  # m²/s³ for foot x, foot y
 _INITIAL_SPEED_M_S = np.array([1.5, 1.5, 0.15])
 # Standard deviation of a detector's box edges, as part of the box height: sideways, at the foot, and of the height.
 _BOX_NOISE = np.array([0.04, 0.05, 0.07])
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """What a detection says of a person, all of length N.
+
+    Attributes:
+        position: (N, 3) foot x, foot y and height, source pixels.
+        variance: (N, 3) their variances, pixels².
+    """
+
+    position: FloatArray
+    variance: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.position)
+
+    def __getitem__(self, selection: BoolArray | IntArray) -> Measurements:
+        return Measurements(self.position[selection], self.variance[selection])
+
+    @staticmethod
+    def from_boxes(bbox: BoxArray) -> Measurements:
+        """Take the bottom centre and the height of (N, 4) boxes."""
+        x_min, y_min, x_max, y_max = bbox.astype(np.float64).T
+        position = np.stack([(x_min + x_max) / 2, y_max, y_max - y_min], axis=1)
+        return Measurements(position, Measurements.box_variance(position[:, 2]))
+
+    @staticmethod
+    def box_variance(height: FloatArray) -> FloatArray:
+        """Return the (N, 3) variances, pixels², of uncut boxes with the given (N,) heights."""
+        return (_BOX_NOISE * np.maximum(height[:, None], 1.0)) ** 2
 
 
 @dataclass
@@ -43,14 +74,15 @@ class MotionState:
     var_vv: FloatArray
 
     @staticmethod
-    def start(measured: FloatArray) -> MotionState:
-        """Begin tracks at (N, 3) measurements, with unknown velocity."""
-        metre_px = measured[:, 2:3] / _PERSON_HEIGHT_M
+    def start(measured: Measurements) -> MotionState:
+        """Begin tracks at N measurements, with unknown velocity."""
+        position = measured.position
+        metre_px = position[:, 2:3] / _PERSON_HEIGHT_M
         return MotionState(
-            measured.astype(np.float64),
-            np.zeros_like(measured, np.float64),
-            measurement_variance(measured),
-            np.zeros_like(measured, np.float64),
+            position.copy(),
+            np.zeros_like(position),
+            measured.variance.copy(),
+            np.zeros_like(position),
             (_INITIAL_SPEED_M_S * metre_px) ** 2,
         )
 
@@ -63,10 +95,10 @@ class MotionState:
         self.var_pv = self.var_pv + dt_s * self.var_vv + density * dt_s**2 / 2
         self.var_vv = self.var_vv + density * dt_s
 
-    def update(self, rows: IntArray, measured: FloatArray) -> None:
-        """Correct the tracks ``rows`` by their (K, 3) measurements."""
-        innovation = measured - self.position[rows]
-        total = self.var_pp[rows] + measurement_variance(measured)
+    def update(self, rows: IntArray, measured: Measurements) -> None:
+        """Correct the tracks ``rows`` by their K measurements."""
+        innovation = measured.position - self.position[rows]
+        total = self.var_pp[rows] + measured.variance
         gain_p, gain_v = self.var_pp[rows] / total, self.var_pv[rows] / total
         self.position[rows] += gain_p * innovation
         self.velocity[rows] += gain_v * innovation
@@ -83,8 +115,3 @@ class MotionState:
         return MotionState(
             *(np.concatenate([getattr(self, item.name), getattr(other, item.name)]) for item in fields(self))
         )
-
-
-def measurement_variance(measured: FloatArray) -> FloatArray:
-    """Return the (N, 3) variances, pixels², of detections with the given foot x, foot y and height."""
-    return (_BOX_NOISE * np.maximum(measured[:, 2:3], 1.0)) ** 2

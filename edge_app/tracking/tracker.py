@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Optional
 
 import numpy as np
 
 from edge_app.config import TrackerConfig
 from edge_app.records import BoolArray, Detections, FloatArray, IntArray, Tracks
 from edge_app.tracking.association import assign, association_cost
-from edge_app.tracking.motion import MotionState
+from edge_app.tracking.motion import Measurements, MotionState
 
 # A tentative track that misses this many frames was a false detection.
 _TENTATIVE_MISSES = 2
@@ -34,7 +35,7 @@ class Tracker:
         """
         self._config = config
         self._score_threshold = score_threshold
-        self._motion = MotionState.start(np.zeros((0, 3)))
+        self._motion = MotionState.start(Measurements(np.zeros((0, 3)), np.zeros((0, 3))))
         self._id = np.zeros(0, np.int64)
         self._hits = np.zeros(0, np.int64)
         self._misses = np.zeros(0, np.int64)
@@ -45,18 +46,20 @@ class Tracker:
         self._next_id = 1
         self._time_s: float = np.nan
 
-    def update(self, time_s: float, detections: Detections) -> Tracks:
+    def update(self, time_s: float, detections: Detections, measured: Optional[Measurements] = None) -> Tracks:
         """Take the detections of one frame and return the confirmed tracks.
 
         Args:
             time_s: frame time, seconds; must not decrease.
             detections: may be empty; must be given for every frame so that tracks age.
+            measured: foot and height of each detection; None takes them from the boxes.
         """
         if np.isfinite(self._time_s) and time_s > self._time_s:
             self._motion.predict(time_s - self._time_s)
         self._time_s = time_s
-        detections = detections[_measurable(detections)]
-        measured = _measure(detections)
+        measurable = _measurable(detections)
+        measured = (Measurements.from_boxes(detections.bbox) if measured is None else measured)[measurable]
+        detections = detections[measurable]
         free = self._associate(time_s, detections, measured)
         self._drop(time_s)
         self._start(time_s, detections, measured, free)
@@ -82,7 +85,7 @@ class Tracker:
             setattr(self, f"_{name}", np.array(state[name]))
         self._next_id, self._time_s = int(state["clock"][0]), float(state["clock"][1])
 
-    def _associate(self, time_s: float, detections: Detections, measured: FloatArray) -> BoolArray:
+    def _associate(self, time_s: float, detections: Detections, measured: Measurements) -> BoolArray:
         """Match in three rounds, update the matched tracks, and return which detections may start a track."""
         high = detections.score >= self._score_threshold
         taken = np.zeros(len(detections), np.bool_)
@@ -99,13 +102,13 @@ class Tracker:
         self._misses[~matched] += 1
         return high & ~taken
 
-    def _correct(self, time_s: float, rows: IntArray, measured: FloatArray, detections: Detections) -> None:
+    def _correct(self, time_s: float, rows: IntArray, measured: Measurements, detections: Detections) -> None:
         self._motion.update(rows, measured)
         self._hits[rows] += 1
         self._misses[rows] = 0
         self._seen_s[rows] = time_s
         self._score[rows] = detections.score
-        self._aspect[rows] += _ASPECT_GAIN * (_aspect(detections) - self._aspect[rows])
+        self._aspect[rows] += _ASPECT_GAIN * (_aspect(detections, measured) - self._aspect[rows])
         ready = rows[~self._confirmed[rows] & (self._hits[rows] >= self._config.confirm_hits)]
         self._confirm(ready)
 
@@ -124,7 +127,7 @@ class Tracker:
         for name in ("id", "hits", "misses", "seen_s", "confirmed", "aspect", "score"):
             setattr(self, f"_{name}", getattr(self, f"_{name}")[keep])
 
-    def _start(self, time_s: float, detections: Detections, measured: FloatArray, free: BoolArray) -> None:
+    def _start(self, time_s: float, detections: Detections, measured: Measurements, free: BoolArray) -> None:
         count = int(free.sum())
         if count == 0:
             return
@@ -134,7 +137,7 @@ class Tracker:
         self._misses = np.concatenate([self._misses, np.zeros(count, np.int64)])
         self._seen_s = np.concatenate([self._seen_s, np.full(count, time_s)])
         self._confirmed = np.concatenate([self._confirmed, np.zeros(count, np.bool_)])
-        self._aspect = np.concatenate([self._aspect, _aspect(detections[free])])
+        self._aspect = np.concatenate([self._aspect, _aspect(detections[free], measured[free])])
         self._score = np.concatenate([self._score, detections.score[free]])
         if self._config.confirm_hits == 1:
             self._confirm(np.arange(len(self._id) - count, len(self._id)))
@@ -159,13 +162,7 @@ def _measurable(detections: Detections) -> BoolArray:
     return np.isfinite(detections.bbox).all(axis=1) & (size > 0).all(axis=1)
 
 
-def _measure(detections: Detections) -> FloatArray:
-    """Return (N, 3): foot x, foot y and height of each box, pixels."""
-    x_min, y_min, x_max, y_max = detections.bbox.astype(np.float64).T
-    return np.stack([(x_min + x_max) / 2, y_max, y_max - y_min], axis=1)
-
-
-def _aspect(detections: Detections) -> FloatArray:
-    """Return (N,) width to height of each box."""
-    size = (detections.bbox[:, 2:] - detections.bbox[:, :2]).astype(np.float64)
-    return size[:, 0] / size[:, 1]
+def _aspect(detections: Detections, measured: Measurements) -> FloatArray:
+    """Return (N,) the width of each box to the person's height."""
+    width = (detections.bbox[:, 2] - detections.bbox[:, 0]).astype(np.float64)
+    return width / np.maximum(measured.position[:, 2], 1.0)

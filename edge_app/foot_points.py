@@ -1,0 +1,113 @@
+"""Where people touch the ground: from the box's bottom, or from the head where the box is cut off.
+
+With a calibrated camera a box says more than its bottom edge: its height must be that of a person who stands there.
+Boxes of an impossible height are dropped; boxes that end at the picture's border or behind another person get their
+foot from the head and an assumed body height.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional
+
+import numpy as np
+
+from edge_app.calibration.camera import CameraModel, PinholeCamera
+from edge_app.records import BoolArray, Detections, FloatArray
+from edge_app.tracking.motion import Measurements
+
+# Adults with shoes, both sexes together: mean and spread, metres.
+BODY_HEIGHT_M = 1.70
+BODY_HEIGHT_SD_M = 0.09
+# No one who stands is outside these, with generous room for the noise of a box: a child of three, a tall man.
+_MIN_HEIGHT_M, _MAX_HEIGHT_M = 0.8, 2.6
+# A box whose person would be shorter than this may be cut off; an uncut adult hardly ever reads so short.
+_CUT_HEIGHT_M = 1.35
+_BORDER_PX = 3.0
+# Part of the box's bottom edge that another, nearer person must cover to count as hiding the feet.
+_HIDDEN_PART = 0.5
+
+
+@dataclass(frozen=True)
+class FeetResult:
+    """Detections that can be people, with their measurements.
+
+    Attributes:
+        detections: those that were kept.
+        measurements: foot and height of each.
+        dropped: number of boxes of an impossible height.
+        from_head: (N,) bool, the foot comes from the head.
+    """
+
+    detections: Detections
+    measurements: Measurements
+    dropped: int
+    from_head: BoolArray
+
+
+def find_feet(camera: Optional[CameraModel], detections: Detections, image_height: int) -> FeetResult:
+    """Measure foot and height of every detection.
+
+    Args:
+        camera: only a pinhole camera knows heights; with any other, and with None, feet are the boxes' bottom centres.
+        detections: N boxes, source pixels.
+        image_height: of the source, pixels.
+    """
+    plain = Measurements.from_boxes(detections.bbox)
+    if not isinstance(camera, PinholeCamera) or len(detections) == 0:
+        return FeetResult(detections, plain, 0, np.zeros(len(detections), np.bool_))
+    bbox = detections.bbox.astype(np.float64)
+    feet = plain.position[:, :2]
+    heads = np.column_stack([feet[:, 0], bbox[:, 1]])
+    implied_m = implied_heights(camera, feet, heads)
+    at_border = bbox[:, 3] >= image_height - _BORDER_PX
+    short = ~(implied_m >= _CUT_HEIGHT_M)
+    from_head = at_border | (short & _hidden_below(bbox))
+    possible = from_head | ((implied_m >= _MIN_HEIGHT_M) & (implied_m <= _MAX_HEIGHT_M))
+    position, variance = plain.position.copy(), plain.variance.copy()
+    rows = np.flatnonzero(from_head)
+    foot_px, sd_px = _feet_from_heads(camera, heads[rows])
+    usable = np.isfinite(foot_px).all(axis=1) & np.isfinite(sd_px) & (foot_px[:, 1] > bbox[rows, 3] - _BORDER_PX)
+    rows, foot_px, sd_px = rows[usable], foot_px[usable], sd_px[usable]
+    position[rows, :2] = foot_px
+    position[rows, 2] = foot_px[:, 1] - bbox[rows, 1]
+    variance[rows] = Measurements.box_variance(position[rows, 2])
+    variance[rows, 1:] += sd_px[:, None] ** 2
+    used = np.zeros(len(detections), np.bool_)
+    used[rows] = True
+    return FeetResult(
+        detections[possible],
+        Measurements(position[possible], variance[possible]),
+        int((~possible).sum()),
+        used[possible],
+    )
+
+
+def implied_heights(camera: PinholeCamera, feet_px: FloatArray, heads_px: FloatArray) -> FloatArray:
+    """Return the (N,) heights, metres, of upright people with the given feet and heads, (N, 2) pixels.
+
+    The head's image row fixes the height above the foot: one linear equation for each person. NaN above the horizon.
+    """
+    ground_m = camera.image_to_ground(feet_px)
+    at_foot = np.column_stack([ground_m, np.zeros(len(ground_m))]) @ camera.rotation.T + camera.translation_m
+    up = camera.rotation[:, 2]
+    row = camera.normalise(heads_px)[:, 1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return (row * at_foot[:, 2] - at_foot[:, 1]) / (up[1] - row * up[2])
+
+
+def _feet_from_heads(camera: PinholeCamera, heads_px: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return (N, 2) foot pixels of people of average height, and the (N,) pixels that one deviation changes."""
+    feet = camera.ground_to_image(camera.image_to_plane(heads_px, BODY_HEIGHT_M))
+    taller = camera.ground_to_image(camera.image_to_plane(heads_px, BODY_HEIGHT_M + BODY_HEIGHT_SD_M))
+    return feet, np.abs(taller[:, 1] - feet[:, 1])
+
+
+def _hidden_below(bbox: FloatArray) -> BoolArray:
+    """Tell which boxes have their bottom edge behind a box that reaches farther down, i.e. a nearer person."""
+    left, top, right, bottom = bbox.T
+    width = np.maximum(right - left, 1e-6)
+    overlap = np.minimum(right[:, None], right[None]) - np.maximum(left[:, None], left[None])
+    covers = overlap >= _HIDDEN_PART * width[:, None]
+    spans_edge = (top[None] < bottom[:, None]) & (bottom[None] > bottom[:, None] + _BORDER_PX)
+    return (covers & spans_edge).any(axis=1)
