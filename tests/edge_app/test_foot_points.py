@@ -38,7 +38,7 @@ def test_boxes_of_an_impossible_height_are_dropped_and_counted():
 
 
 def test_a_box_cut_by_the_border_gets_its_foot_from_the_head():
-    person = boxes_of_people(CAMERA, np.array([[0.3, 3.2]]), person_m=BODY_HEIGHT_M)
+    person = boxes_of_people(CAMERA, np.array([[0.3, 2.2]]), person_m=BODY_HEIGHT_M)
     assert person.bbox[0, 3] > 720
     feet = find_feet(CAMERA, cut(person, 720.0), 720)
     assert feet.from_head.tolist() == [True]
