@@ -1,0 +1,1 @@
+"""The training side: makes, quantises, exports and measures pedestrian detectors."""
