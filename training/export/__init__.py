@@ -1,0 +1,1 @@
+"""Export to TensorFlow Lite: raw heads, quantisation, detection post-process, operator tables."""
