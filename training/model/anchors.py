@@ -58,7 +58,9 @@ class AnchorGenerator:
 def _on_grid(rows: int, columns: int, shapes: Sequence[tuple[float, float]]) -> FloatArray:
     scale, ratio = np.array(shapes, np.float64).T
     height, width = scale / np.sqrt(ratio), scale * np.sqrt(ratio)
-    centre_y, centre_x = np.meshgrid((np.arange(rows) + 0.5) / rows, (np.arange(columns) + 0.5) / columns, indexing="ij")
+    centre_y, centre_x = np.meshgrid(
+        (np.arange(rows) + 0.5) / rows, (np.arange(columns) + 0.5) / columns, indexing="ij"
+    )
     shape = (rows, columns, len(shapes))
     stacked = np.stack(
         [

@@ -26,17 +26,15 @@ def conv_bn(x: Any, scope: str, filters: int, *, kernel: int = 1, stride: int = 
         stride: step.
         activation: end with ReLU6; False for linear bottlenecks.
     """
-    x = keras.layers.Conv2D(
-        filters, kernel, strides=stride, padding="same", use_bias=False, name=f"{scope}.conv"
-    )(x)
+    x = keras.layers.Conv2D(filters, kernel, strides=stride, padding="same", use_bias=False, name=f"{scope}.conv")(x)
     return _normalise(x, scope, activation)
 
 
 def depthwise_bn(x: Any, scope: str, *, stride: int = 1) -> Any:
     """Apply a 3x3 depthwise convolution without bias, batch normalisation and ReLU6 to (batch, h, w, c)."""
-    x = keras.layers.DepthwiseConv2D(
-        3, strides=stride, padding="same", use_bias=False, name=f"{scope}.depthwise_conv"
-    )(x)
+    x = keras.layers.DepthwiseConv2D(3, strides=stride, padding="same", use_bias=False, name=f"{scope}.depthwise_conv")(
+        x
+    )
     return _normalise(x, scope, True)
 
 

@@ -1,0 +1,33 @@
+"""The command line of the training side."""
+
+from __future__ import annotations
+
+import os
+
+from edge_app.command_line import quiet_video_libraries, run_command_line
+
+quiet_video_libraries()  # before cv2 is imported
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from typing import NoReturn  # noqa: E402
+
+import click  # noqa: E402
+
+from edge_app import __version__  # noqa: E402
+from training.commands import evaluate, export, fetch_pretrained, operators, quantize  # noqa: E402
+from training.scene_evaluation.command import evaluate_scene  # noqa: E402
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="training")
+def cli() -> None:
+    """Makes, quantises and measures pedestrian detectors for edge devices."""
+
+
+for command in (fetch_pretrained, export, quantize, operators, evaluate, evaluate_scene):
+    cli.add_command(command)
+
+
+def main() -> NoReturn:
+    """Run the command line."""
+    run_command_line(cli, "python -m training")

