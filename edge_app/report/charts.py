@@ -1,0 +1,87 @@
+"""The charts of the report: SVG by pygal, without scripts, and the heat map as a PNG."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pygal
+from pygal.style import Style
+
+from edge_app.records import FloatArray
+
+# Colours that read on light and dark grounds; the page's own variables set text and lines.
+_STYLE = Style(
+    background="transparent",
+    plot_background="transparent",
+    foreground="#7b8794",
+    foreground_strong="#7b8794",
+    foreground_subtle="#7b879444",
+    opacity=".25",
+    opacity_hover=".4",
+    colors=("#2f7f9f", "#d9480f"),
+    font_family="inherit",
+    label_font_size=13,
+    major_label_font_size=13,
+    legend_font_size=14,
+    stroke_width=2.2,
+)
+_HEAT_PIXELS = 480
+
+
+def time_chart(time_s: FloatArray, series: dict[str, FloatArray]) -> str:
+    """Draw lines over time as an SVG element; ``series`` are in order of importance, the alarming one last."""
+    chart = pygal.XY(
+        style=_STYLE, width=900, height=280, stroke=True, show_dots=False, fill=True, js=[], range=_from_zero(series),
+        legend_at_bottom=True, show_x_guides=False, explicit_size=False, x_value_formatter=minutes,
+        disable_xml_declaration=True, no_prefix=True, margin=8, truncate_legend=-1,
+    )  # fmt: skip
+    for name, values in series.items():
+        chart.add(name, list(zip(time_s.tolist(), np.round(values, 2).tolist())))
+    return str(chart.render(is_unicode=True))
+
+
+def distance_chart(counts: FloatArray, bin_m: float, threshold_m: float) -> str:
+    """Draw how often which distance was measured as an SVG element; bars under the threshold in the alarming colour."""
+    used = int(np.flatnonzero(counts)[-1]) + 1 if counts.any() else 1
+    used = max(used, min(len(counts), int(np.ceil(threshold_m / bin_m)) + 4))
+    chart = pygal.Bar(
+        style=_STYLE, width=900, height=280, js=[], show_legend=True, legend_at_bottom=True, margin=8,
+        disable_xml_declaration=True, no_prefix=True, x_labels_major_every=4, show_minor_x_labels=False, spacing=2,
+        truncate_legend=-1,
+    )  # fmt: skip
+    edges = np.arange(used) * bin_m
+    chart.x_labels = [f"{edge:g} m" for edge in edges]
+    close = edges + bin_m <= threshold_m + 1e-9
+    values = counts[:used]
+    chart.add(
+        f"{threshold_m:g} m or more", [None if is_close else int(value) for value, is_close in zip(values, close)]
+    )
+    chart.add(f"under {threshold_m:g} m", [int(value) if is_close else None for value, is_close in zip(values, close)])
+    return str(chart.render(is_unicode=True))
+
+
+def heat_png(heat: FloatArray) -> bytes:
+    """Draw where people were as a PNG with transparent ground; north is up, brightness is on a root scale."""
+    top = float(heat.max())
+    level = np.sqrt(heat / top) if top > 0 else heat
+    scale = max(1, _HEAT_PIXELS // max(heat.shape))
+    smooth = cv2.GaussianBlur(level, (0, 0), 0.7)
+    smooth = np.clip(smooth / max(float(smooth.max()), 1e-9), 0, 1)
+    large = cv2.resize(smooth[::-1], None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
+    shade = (large * 255).astype(np.uint8)
+    colours = cv2.applyColorMap(shade, cv2.COLORMAP_INFERNO)
+    alpha = np.clip(large * 4 * 255, 0, 255).astype(np.uint8)
+    ok, encoded = cv2.imencode(".png", np.dstack([colours, alpha]))
+    if not ok:
+        raise RuntimeError("OpenCV could not encode a PNG")
+    return bytes(encoded.tobytes())
+
+
+def minutes(seconds: float) -> str:
+    """Write seconds as minutes:seconds."""
+    whole, rest = divmod(round(float(seconds)), 60)
+    return f"{whole}:{rest:02d}"
+
+
+def _from_zero(series: dict[str, FloatArray]) -> tuple[float, float]:
+    return 0.0, max(1.0, *(float(values.max()) if len(values) else 0.0 for values in series.values()))

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edge_app.config import SAMPLE
+
+CLIP = str(SAMPLE / "pets_s2l1_excerpt.mp4")
+
+
+def edge_app(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "edge_app", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def assert_one_sentence(done, said):
+    errors = [line for line in done.stderr.splitlines() if not line.startswith("INFO:")]
+    assert done.returncode == 2, done.stderr
+    assert len(errors) == 1, done.stderr
+    assert errors[0].startswith("error: ")
+    assert said in errors[0]
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda p: None, "does not exist"),
+        (lambda p: p.write_bytes(b""), "is empty"),
+        (lambda p: p.write_bytes(b"not a video " * 300), "is not a video"),
+        (lambda p: p.write_bytes(Path(CLIP).read_bytes()[:5000]), "can be decoded"),
+    ],
+)
+def test_a_bad_video_is_one_sentence_and_leaves_nothing(tmp_path, make, said):
+    video = tmp_path / "video.mp4"
+    make(video)
+    done = edge_app("analyze", video, "--out", tmp_path / "out")
+    assert_one_sentence(done, said)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("calibration: nowhere.yaml", "nowhere.yaml does not exist"),
+        ("calibratoin: x.yaml", "did you mean 'calibration'?"),
+        ("model: {path: nothing.tflite}", "nothing.tflite does not exist"),
+    ],
+)
+def test_a_bad_configuration_is_one_sentence_and_leaves_nothing(tmp_path, text, said):
+    config = tmp_path / "config.yaml"
+    config.write_text(text)
+    assert_one_sentence(edge_app("analyze", CLIP, "--config", config, "--out", tmp_path / "out"), said)
+    assert not (tmp_path / "out").exists()
+    assert_one_sentence(edge_app("config", "check", config), said)
+
+
+def test_an_output_folder_that_cannot_be_made_is_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    assert_one_sentence(edge_app("analyze", CLIP, "--out", tmp_path / "file" / "out"), "cannot be written")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["analyse"], "No such command 'analyse'"),
+        (["analyze", CLIP], "Missing option '--out'"),
+        (["analyze", CLIP, "--out", "x", "--evry", "2"], "--evry"),
+        (["analyze", CLIP, "--out", "x", "--every", "0"], "--every"),
+        (["run", "--port", "99999"], "--port"),
+    ],
+)
+def test_wrong_use_is_one_sentence(arguments, said):
+    assert_one_sentence(edge_app(*arguments), said)
+
+
+def test_a_shipped_configuration_checks_out_with_all_that_it_names():
+    done = edge_app("config", "check", "config/demo.yaml")
+    assert done.returncode == 0
+    assert "calibration: pets_view001.yaml, for 768x576 pictures" in done.stdout
+    assert done.stdout.endswith("config/demo.yaml: valid\n")
+
+
+def test_the_schema_is_json():
+    assert "properties" in json.loads(edge_app("config", "schema").stdout)
+
+
+def test_the_device_side_imports_neither_tensorflow_nor_pandas_nor_the_training_side():
+    code = (
+        "import sys, pkgutil, importlib, edge_app\n"
+        "for module in pkgutil.walk_packages(edge_app.__path__, 'edge_app.'):\n"
+        "    if not module.name.endswith('__main__'): importlib.import_module(module.name)\n"
+        "print([name for name in ('tensorflow', 'keras', 'pandas', 'matplotlib', 'training') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
