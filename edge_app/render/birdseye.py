@@ -23,6 +23,7 @@ class BirdsEye:
     Attributes:
         outline_m: (K, 2) metres, the visible ground as a polygon.
         extent_m: x_min, y_min, x_max, y_max of the plan, metres.
+        turn: (2, 2) rotation that turns the direction in which the camera looks up.
     """
 
     def __init__(self, camera: CameraModel, image_size: tuple[int, int]) -> None:
@@ -31,7 +32,7 @@ class BirdsEye:
         low, high = self.outline_m.min(axis=0), self.outline_m.max(axis=0)
         self.extent_m = (float(low[0]), float(low[1]), float(high[0]), float(high[1]))
         # The picture's upward direction on the ground points up in the plan too, so that both read alike.
-        self._turn = _upright_turn(camera, image_size)
+        self.turn = _upright_turn(camera, image_size)
         self._background: dict[tuple[int, int], tuple[Image, FloatArray, float]] = {}
 
     def render(self, result: FrameResult, size: tuple[int, int]) -> Image:
@@ -66,7 +67,7 @@ class BirdsEye:
         self, plan: Image, place: FloatArray, cov_m2: FloatArray, scale: float, colour: palette.Colour
     ) -> None:
         """Draw the one-sigma ellipse of a position."""
-        turned = self._turn @ cov_m2 @ self._turn.T
+        turned = self.turn @ cov_m2 @ self.turn.T
         values, vectors = np.linalg.eigh(turned)
         # Plan rows grow downwards, so the angle turns the other way.
         angle = float(np.degrees(np.arctan2(-vectors[1, 1], vectors[0, 1])))
@@ -82,7 +83,7 @@ class BirdsEye:
 
     def _draw_background(self, size: tuple[int, int]) -> tuple[Image, FloatArray, float]:
         width, height = size
-        turned = self.outline_m @ self._turn.T
+        turned = self.outline_m @ self.turn.T
         low, high = turned.min(axis=0), turned.max(axis=0)
         pad = 0.04 * min(size)
         scale = float(
@@ -102,7 +103,7 @@ class BirdsEye:
         """Draw a metre grid in the world's axes, only on ground that is seen."""
         step = _grid_step_m(scale)
         mask = np.zeros(plan.shape[:2], np.uint8)
-        cv2.fillPoly(mask, [outline], 255, cv2.LINE_8, _SUPERSAMPLE)
+        cv2.fillPoly(mask, [outline], (255,), cv2.LINE_8, _SUPERSAMPLE)
         lines = plan.copy()
         x_min, y_min, x_max, y_max = self.extent_m
         for x in np.arange(np.floor(x_min / step) * step, x_max + step, step):
@@ -124,7 +125,7 @@ class BirdsEye:
 
     def _to_plan(self, points_m: FloatArray, origin: FloatArray, scale: float) -> FloatArray:
         """Map (N, 2) metres to (N, 2) plan pixels."""
-        turned = points_m @ self._turn.T
+        turned = points_m @ self.turn.T
         return np.column_stack([origin[0] + scale * turned[:, 0], origin[1] - scale * turned[:, 1]])
 
 
@@ -133,7 +134,8 @@ def visible_ground(camera: CameraModel, image_size: tuple[int, int]) -> FloatArr
     width, height = image_size
     rows = np.linspace(height, 0, 16 * _BORDER_SAMPLES)
     nearest = camera.image_to_ground(np.array([[width / 2, height]]))[0]
-    left, right = [], []
+    left: list[FloatArray] = []
+    right: list[FloatArray] = []
     for side, edge in ((0.0, left), (float(width), right)):
         column = camera.image_to_ground(np.column_stack([np.full(len(rows), side), rows]))
         usable = np.isfinite(column).all(axis=1) & (np.linalg.norm(column - nearest, axis=1) <= _MAX_RANGE_M)

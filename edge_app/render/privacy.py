@@ -46,9 +46,8 @@ def hide_people(image: Image, boxes: BoxArray, mode: PrivacyMode) -> Image:
 
 def _grown(boxes: BoxArray, width: int, height: int) -> np.ndarray:
     """Return (M, 4) integer boxes with their margin, cut to the picture, without those that lie outside."""
-    boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
-    boxes = boxes[np.isfinite(boxes).all(axis=1)]
-    low, high = np.minimum(boxes[:, :2], boxes[:, 2:]), np.maximum(boxes[:, :2], boxes[:, 2:])
+    finite = boxes[np.isfinite(boxes).all(axis=1)].astype(np.float64)
+    low, high = np.minimum(finite[:, :2], finite[:, 2:]), np.maximum(finite[:, :2], finite[:, 2:])
     margin = _MARGIN * (high - low)
     size = np.array([width, height])
     low = np.clip(np.floor(low - margin), 0, size).astype(np.int64)

@@ -24,6 +24,10 @@ _STYLE = Style(
     major_label_font_size=13,
     legend_font_size=14,
     stroke_width=2.2,
+    guide_stroke_color="#7b879433",
+    major_guide_stroke_color="#7b879455",
+    guide_stroke_dasharray="none",
+    major_guide_stroke_dasharray="none",
 )
 _HEAT_PIXELS = 480
 
@@ -44,10 +48,10 @@ def distance_chart(counts: FloatArray, bin_m: float, threshold_m: float) -> str:
     """Draw how often which distance was measured as an SVG element; bars under the threshold in the alarming colour."""
     used = int(np.flatnonzero(counts)[-1]) + 1 if counts.any() else 1
     used = max(used, min(len(counts), int(np.ceil(threshold_m / bin_m)) + 4))
-    chart = pygal.Bar(
+    chart = pygal.StackedBar(
         style=_STYLE, width=900, height=280, js=[], show_legend=True, legend_at_bottom=True, margin=8,
-        disable_xml_declaration=True, no_prefix=True, x_labels_major_every=4, show_minor_x_labels=False, spacing=2,
-        truncate_legend=-1,
+        disable_xml_declaration=True, no_prefix=True, x_labels_major_every=4, show_minor_x_labels=False,
+        truncate_label=-1, truncate_legend=-1,
     )  # fmt: skip
     edges = np.arange(used) * bin_m
     chart.x_labels = [f"{edge:g} m" for edge in edges]

@@ -1,0 +1,1 @@
+"""The dashboard: a small Flask application on a production server."""

@@ -1,0 +1,102 @@
+"""The live picture as JPEG: encoded once for all viewers, and only while someone looks."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from typing import Optional
+
+import cv2
+import numpy as np
+
+from edge_app.live import LiveState, Snapshot
+from edge_app.records import Image
+from edge_app.render import annotate, palette
+from edge_app.render.birdseye import BirdsEye
+from edge_app.render.privacy import PrivacyMode
+
+log = logging.getLogger(__name__)
+
+_QUALITY = 80
+# A viewer is shown the placeholder when no frame came for this long.
+_STALE_S = 3.0
+
+
+class LivePicture:
+    """Annotated pictures for any number of viewers.
+
+    Attributes:
+        encoded: pictures that were annotated and encoded so far.
+        withheld: pictures that could not be made and were replaced by a placeholder.
+    """
+
+    def __init__(self, live: LiveState, birdseye: Optional[BirdsEye], privacy: PrivacyMode, max_fps: float) -> None:
+        self._live = live
+        self._birdseye = birdseye
+        self._privacy = privacy
+        self._interval_s = 1.0 / max_fps
+        self._lock = threading.Lock()
+        self._sequence = 0
+        self._jpeg = b""
+        self._placeholder = _encode(_draw_placeholder())
+        self._viewers = 0
+        self.encoded = 0
+        self.withheld = 0
+
+    @property
+    def viewers(self) -> int:
+        """How many streams are open."""
+        return self._viewers
+
+    def stream(self, stopping: threading.Event) -> Iterator[bytes]:
+        """Yield JPEG pictures, each newer than the one before; a slow reader just gets fewer."""
+        with self._lock:
+            self._viewers += 1
+        try:
+            sequence = 0
+            while not stopping.is_set():
+                snapshot = self._live.wait_newer(sequence, _STALE_S)
+                if snapshot is None:
+                    yield self._placeholder
+                    stopping.wait(1.0)
+                    continue
+                sequence = snapshot.sequence
+                yield self._picture_of(snapshot)
+                stopping.wait(self._interval_s)
+        finally:
+            with self._lock:
+                self._viewers -= 1
+
+    def _picture_of(self, snapshot: Snapshot) -> bytes:
+        """Return the JPEG of a snapshot, or of a newer one that another viewer has had made meanwhile."""
+        with self._lock:
+            if snapshot.sequence > self._sequence:
+                self._jpeg = self._make(snapshot)
+                self._sequence = snapshot.sequence
+            return self._jpeg
+
+    def _make(self, snapshot: Snapshot) -> bytes:
+        try:
+            picture = annotate(snapshot.frame.image, snapshot.result, self._birdseye, self._privacy, inset=False)
+            jpeg = _encode(picture)
+        except Exception:
+            # Whatever goes wrong, the frame itself never takes the picture's place.
+            log.exception("the live picture could not be made; it is withheld")
+            self.withheld += 1
+            return self._placeholder
+        self.encoded += 1
+        return jpeg
+
+
+def _encode(picture: Image) -> bytes:
+    ok, encoded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+    if not ok:
+        raise RuntimeError("OpenCV could not encode a JPEG")
+    return bytes(encoded.tobytes())
+
+
+def _draw_placeholder() -> Image:
+    picture = np.full((360, 640, 3), palette.SHADE, np.uint8)
+    cv2.putText(picture, "no picture", (235, 190), cv2.FONT_HERSHEY_DUPLEX, 1.0, palette.GRID_LABEL, 1, cv2.LINE_AA)
+    return picture
