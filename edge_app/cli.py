@@ -116,9 +116,8 @@ def check(file: Path) -> None:
     """Validate a configuration FILE and what it names."""
     from edge_app.config_check import check_references  # noqa: PLC0415 - keeps --help quick
 
-    for line in check_references(load_config(file)):
-        click.echo(line)
-    click.echo(f"{file}: valid")
+    lines = list(check_references(load_config(file)))
+    click.echo("\n".join([*lines, f"{file}: valid"]))
 
 
 @config.command()

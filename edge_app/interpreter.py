@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import logging
 from pathlib import Path
@@ -77,6 +78,8 @@ def _edgetpu_interpreter(path: Path) -> tuple[Any, str]:
         except ImportError:
             continue
         try:
+            # Asked for first: the runtimes print a traceback of their own when the library is missing.
+            ctypes.CDLL(_EDGETPU_LIBRARY)
             delegate = runtime.load_delegate(_EDGETPU_LIBRARY)
         except (ValueError, OSError) as error:
             reason = "no Edge TPU answers" if isinstance(error, ValueError) else f"{_EDGETPU_LIBRARY} is not installed"

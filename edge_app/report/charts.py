@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import cv2
 import numpy as np
 import pygal
@@ -37,11 +39,11 @@ def time_chart(time_s: FloatArray, series: dict[str, FloatArray]) -> str:
     chart = pygal.XY(
         style=_STYLE, width=900, height=280, stroke=True, show_dots=False, fill=True, js=[], range=_from_zero(series),
         legend_at_bottom=True, show_x_guides=False, explicit_size=False, x_value_formatter=minutes,
-        disable_xml_declaration=True, no_prefix=True, margin=8, truncate_legend=-1,
+        disable_xml_declaration=True, margin=8, truncate_legend=-1,
     )  # fmt: skip
     for name, values in series.items():
         chart.add(name, list(zip(time_s.tolist(), np.round(values, 2).tolist())))
-    return str(chart.render(is_unicode=True))
+    return _still(chart.render(is_unicode=True))
 
 
 def distance_chart(counts: FloatArray, bin_m: float, threshold_m: float) -> str:
@@ -50,7 +52,7 @@ def distance_chart(counts: FloatArray, bin_m: float, threshold_m: float) -> str:
     used = max(used, min(len(counts), int(np.ceil(threshold_m / bin_m)) + 4))
     chart = pygal.StackedBar(
         style=_STYLE, width=900, height=280, js=[], show_legend=True, legend_at_bottom=True, margin=8,
-        disable_xml_declaration=True, no_prefix=True, x_labels_major_every=4, show_minor_x_labels=False,
+        disable_xml_declaration=True, x_labels_major_every=4, show_minor_x_labels=False,
         truncate_label=-1, truncate_legend=-1,
     )  # fmt: skip
     edges = np.arange(used) * bin_m
@@ -61,7 +63,7 @@ def distance_chart(counts: FloatArray, bin_m: float, threshold_m: float) -> str:
         f"{threshold_m:g} m or more", [None if is_close else int(value) for value, is_close in zip(values, close)]
     )
     chart.add(f"under {threshold_m:g} m", [int(value) if is_close else None for value, is_close in zip(values, close)])
-    return str(chart.render(is_unicode=True))
+    return _still(chart.render(is_unicode=True))
 
 
 def heat_png(heat: FloatArray) -> bytes:
@@ -85,6 +87,11 @@ def minutes(seconds: float) -> str:
     """Write seconds as minutes:seconds."""
     whole, rest = divmod(round(float(seconds)), 60)
     return f"{whole}:{rest:02d}"
+
+
+def _still(svg: str) -> str:
+    """Take pygal's scripts and comments out of a chart: the report stands still and names no address."""
+    return re.sub(r"<!--.*?-->|<script.*?</script>|<script[^>]*/>", "", svg, flags=re.DOTALL)
 
 
 def _from_zero(series: dict[str, FloatArray]) -> tuple[float, float]:
