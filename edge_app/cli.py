@@ -90,9 +90,6 @@ def run(
 @_CONFIG
 @_MODEL
 @click.option("--video", type=click.Path(path_type=Path), help="video to read; default: the sample clip")
-@click.option(
-    "--frames", type=click.IntRange(min=20), default=300, show_default=True, help="frames for each measurement"
-)
 @click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="interleaved repetitions")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 def bench(

@@ -130,13 +130,9 @@ def _convert(
     pictures: int = 0,
     seed: int = 0,
 ) -> None:
-    from training.export.convert import Conversion, convert  # noqa: PLC0415 - brings TensorFlow
-    from training.export.operators import count_operators, format_operators, read_operators  # noqa: PLC0415
-    from training.export.post_process import PostProcess  # noqa: PLC0415
     from training.export.representative import model_inputs, representative_pictures  # noqa: PLC0415
-    from training.model.ssdlite import anchors_of  # noqa: PLC0415
-    from training.release import write_model  # noqa: PLC0415
 
+    # What can be wrong is checked before TensorFlow is loaded, which takes seconds and writes to standard error.
     if out.suffix != ".tflite":
         raise click.UsageError(f"--out {out} does not end in .tflite; name the model file")
     details: dict[str, Any] = {}
@@ -144,6 +140,13 @@ def _convert(
     if representative is not None:
         chosen = representative_pictures(representative, pictures, seed)
         details = {"representative": representative.name, "pictures": len(chosen), "seed": seed}
+
+    from training.export.convert import Conversion, convert  # noqa: PLC0415 - brings TensorFlow
+    from training.export.operators import count_operators, format_operators, read_operators  # noqa: PLC0415
+    from training.export.post_process import PostProcess  # noqa: PLC0415
+    from training.model.ssdlite import anchors_of  # noqa: PLC0415
+    from training.release import write_model  # noqa: PLC0415
+
     model = _load(weights)
     _, height, width, _ = model.inputs[0].shape
     conversion = Conversion(method, input_type, per_channel, PostProcess(max_detections))

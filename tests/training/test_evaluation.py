@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edge_app.config import DEFAULT_MODEL
+from edge_app.errors import UserError
+from edge_app.records import Detections
+from training.evaluation.labelled_pictures import load_labelled_pictures
+from training.evaluation.metrics import PictureMatches, average_precision, bootstrap_interval, evaluate_detector
+from training.evaluation.predictors import load_predictor
+
+PETS = Path("../shared/data/pets")
+
+
+def labelled(folder, boxes_of_pictures, **extra):
+    """Write a COCO set with the given boxes (x, y, width, height) in 200x150 pictures and load it."""
+    images, annotations = [], []
+    for number, boxes in enumerate(boxes_of_pictures, start=1):
+        cv2.imwrite(str(folder / f"{number}.png"), np.full((150, 200, 3), number, np.uint8))
+        images.append({"id": number, "file_name": f"{number}.png", "width": 200, "height": 150})
+        for box in boxes:
+            crowd = int(len(box) == 5)
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": number,
+                    "category_id": 1,
+                    "bbox": list(box[:4]),
+                    "iscrowd": crowd,
+                }
+            )
+    coco = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "person"}], **extra}
+    (folder / "labels.json").write_text(json.dumps(coco))
+    return load_labelled_pictures(folder)
+
+
+def finder(boxes_of_pictures):
+    """A detector that knows the picture by its grey and gives fixed (x, y, width, height, score)."""
+
+    def predict(image):
+        rows = np.array(boxes_of_pictures[int(image[0, 0, 0]) - 1], np.float32).reshape(-1, 5)
+        return Detections(np.hstack([rows[:, :2], rows[:, :2] + rows[:, 2:4]]), rows[:, 4])
+
+    return predict
+
+
+def test_perfect_boxes_score_one(tmp_path):
+    truth = [[(10, 10, 20, 50)], [(50, 30, 25, 70), (120, 20, 20, 60)]]
+    data = labelled(tmp_path, truth)
+    scores = evaluate_detector(finder([[(*box, 0.9) for box in boxes] for boxes in truth]), data, block=1)
+    assert (scores.ap, scores.ap50, scores.ap75, scores.ap50_all_points) == (1.0, 1.0, 1.0, 1.0)
+    assert (scores.pictures, scores.people) == (2, 3)
+
+
+def test_a_miss_and_a_false_box_are_counted_as_worked_out_by_hand(tmp_path):
+    data = labelled(tmp_path, [[(10, 10, 20, 50)], [(50, 30, 25, 70)]])
+    found = [[(10, 10, 20, 50, 0.9), (150, 10, 20, 50, 0.95)], []]
+    scores = evaluate_detector(finder(found), data, block=1)
+    # best score is wrong, second is right: precision 1/2 at recall 1/2
+    assert scores.ap50_all_points == pytest.approx(0.25)
+
+
+def test_ignored_regions_punish_nobody(tmp_path):
+    data = labelled(tmp_path, [[(10, 10, 20, 50), (100, 0, 90, 100, "crowd")]])
+    found = [[(10, 10, 20, 50, 0.8), (110, 20, 20, 60, 0.9), (150, 20, 20, 60, 0.9)]]
+    scores = evaluate_detector(finder(found), data, block=1)
+    assert scores.ap50 == pytest.approx(1.0)
+    assert scores.people == 1
+
+
+def test_people_whom_the_labels_leave_out_by_rule_punish_nobody(tmp_path):
+    found = [[(60, 60, 20, 50, 0.7), (10, 5, 20, 50, 0.9), (180, 60, 20, 50, 0.8)]]
+    strict = labelled(tmp_path, [[(60, 60, 20, 50)]])
+    assert evaluate_detector(finder(found), strict, block=1).ap50_all_points == pytest.approx(1 / 3)
+    lenient = labelled(tmp_path, [[(60, 60, 20, 50)]], ignore_rects_foot=[[0, 0, 50, 60]])
+    assert evaluate_detector(finder(found), lenient, block=1).ap50_all_points == 1.0
+
+
+def test_heights_are_measured_in_a_300_row_picture(tmp_path):
+    # 12, 20 and 40 rows of 150 are 24, 40 and 80 of 300
+    data = labelled(tmp_path, [[(10, 10, 10, 12), (50, 10, 10, 20), (90, 10, 20, 40)]])
+    found = [[(10, 10, 10, 12, 0.9), (90, 10, 20, 40, 0.8)]]
+    bands = evaluate_detector(finder(found), data, block=1).by_height
+    assert {name: row["people"] for name, row in bands.items()} == {
+        "under 32": 1, "32 to 64": 1, "64 to 128": 1, "over 128": 0,
+    }  # fmt: skip
+    found_part = [bands[name]["ap50"] for name in ("under 32", "32 to 64", "64 to 128")]
+    assert found_part == pytest.approx([1.0, 0.0, 1.0])
+
+
+def matches(*right):
+    return PictureMatches(np.linspace(0.9, 0.1, len(right)), np.array(right, bool), 2)
+
+
+def test_average_precision_is_the_area_under_the_envelope():
+    # right, wrong, right of 4 people: precision 1, 1/2, 2/3 -> (1 + 2/3) / 4
+    one = PictureMatches(np.array([0.9, 0.8, 0.7]), np.array([True, False, True]), 4)
+    assert average_precision([one]) == pytest.approx((1 + 2 / 3) / 4)
+
+
+def test_the_interval_is_wider_when_neighbours_are_alike():
+    rng = np.random.default_rng(0)
+    good = rng.random(20) < 0.5
+    alike = [matches(True, True) if good[index // 10] else matches(False, False) for index in range(200)]
+    low_1, high_1 = bootstrap_interval(alike, 1)
+    low_10, high_10 = bootstrap_interval(alike, 10)
+    assert high_10 - low_10 > 1.5 * (high_1 - low_1)
+    assert low_10 <= average_precision(alike) <= high_10
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("not json", "are not JSON"),
+        ("[]", "are not COCO JSON"),
+        ('{"images": [], "annotations": [], "categories": []}', "hold no pictures"),
+        ('{"images": [{"id": 1}], "annotations": [], "categories": []}', "hold no boxes"),
+        (
+            '{"images": [{"id": 1}], "annotations": [{}], "categories": [{"id": 1, "name": "dog"}]}',
+            "0 categories 'person'",
+        ),
+    ],
+)
+def test_labels_that_cannot_be_used_are_refused(tmp_path, text, said):
+    (tmp_path / "labels.json").write_text(text)
+    with pytest.raises(UserError, match=said):
+        load_labelled_pictures(tmp_path / "labels.json")
+
+
+def test_a_missing_picture_is_named(tmp_path):
+    data = labelled(tmp_path, [[(10, 10, 20, 50)]])
+    (tmp_path / "1.png").unlink()
+    with pytest.raises(UserError, match=r"1\.png is missing or cannot be read"):
+        evaluate_detector(finder([[]]), data, block=1)
+
+
+def test_a_model_of_another_kind_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"none of \.tflite, \.keras and \.pb"):
+        load_predictor(tmp_path / "model.onnx")
+
+
+def test_keras_frozen_graph_and_tflite_agree(frozen_graph, pretrained_model, street_frame, tmp_path):
+    pretrained_model.save(tmp_path / "model.keras")
+    graph = load_predictor(frozen_graph)(street_frame)
+    keras = load_predictor(tmp_path / "model.keras")(street_frame)
+    np.testing.assert_allclose(graph.bbox, keras.bbox, atol=0.01)
+    np.testing.assert_allclose(graph.score, keras.score, atol=1e-4)
+    device = load_predictor(DEFAULT_MODEL)(street_frame)
+    for box in graph.bbox[graph.score > 0.5]:
+        assert np.abs(device.bbox - box).max(axis=1).min() < 8.0
+
+
+@pytest.mark.skipif(not PETS.exists(), reason="../shared/data is not here")
+def test_the_released_int8_model_is_as_good_as_the_frozen_graph_on_pets(frozen_graph):
+    data = load_labelled_pictures(PETS / "labels.json", PETS / "vtest.avi")
+    released = evaluate_detector(load_predictor(DEFAULT_MODEL), data, block=14)
+    pretrained = evaluate_detector(load_predictor(frozen_graph), data, block=14)
+    assert abs(released.ap50_all_points - pretrained.ap50_all_points) <= 0.02
+    assert released.ap50_all_points > 0.59
