@@ -104,6 +104,7 @@ class LiveState:
         self._event_count = 0
         self._faults = 0
         self._fault: Optional[str] = None
+        self._source_fault: Optional[str] = None
         self._ended = False
 
     def publish(self, frame: Frame, result: FrameResult, delay_s: float) -> None:
@@ -123,6 +124,13 @@ class LiveState:
         with self._condition:
             self._faults += 1
             self._fault = sentence
+            self._condition.notify_all()
+
+    def report_source_fault(self, sentence: str) -> None:
+        """Show that no more frames will come; unlike a fault of one frame this does not pass."""
+        with self._condition:
+            self._faults += 1
+            self._source_fault = sentence
             self._condition.notify_all()
 
     def end(self) -> None:
@@ -162,7 +170,7 @@ class LiveState:
                 "delay_ms": None if delay_s is None else round(1000 * delay_s, 1),
                 "newest_frame_age_s": round(age_s, 2),
                 "faults": self._faults,
-                "fault": self._fault,
+                "fault": self._source_fault or self._fault,
                 "ended": self._ended,
             }
 
@@ -217,7 +225,7 @@ class LiveRunner:
             self.state.end()
         except Exception:
             log.exception("the source failed")
-            self.state.report_fault(f"the source {self.state.source_name} failed; see the log, then start again")
+            self.state.report_source_fault(f"the source {self.state.source_name} failed; see the log, then start again")
         finally:
             self._mailbox.close()
 
