@@ -25,10 +25,10 @@ def run_command_line(group: click.Group, program: str) -> NoReturn:
     try:
         result = group.main(prog_name=program, standalone_mode=False)
         sys.exit(result if isinstance(result, int) else 0)
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
-        sys.exit(2)
     except click.ClickException as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # click 8.1, the last for Python 3.9, does not have it
+            click.echo(error.format_message(), err=True)
+            sys.exit(2)
         context = getattr(error, "ctx", None)
         hint = f" (see '{context.command_path} --help')" if context else ""
         click.echo(f"error: {_one_line(error.format_message())}{hint}", err=True)

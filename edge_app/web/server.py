@@ -62,7 +62,7 @@ class DashboardServer:
             raise UserError(
                 f"the dashboard cannot listen on {host} port {port} ({error.strerror}); give another --port"
             ) from error
-        self._thread = threading.Thread(target=self._server.run, name="dashboard", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name="dashboard", daemon=True)
 
     @property
     def address(self) -> str:
@@ -74,6 +74,14 @@ class DashboardServer:
     def start(self) -> None:
         """Serve in the background."""
         self._thread.start()
+
+    def _serve(self) -> None:
+        try:
+            self._server.run()
+        except OSError:
+            # Closing the server from another thread takes the sockets away under its loop; that is its end.
+            if not self._stopping.is_set():
+                raise
 
     def stop(self) -> None:
         """End all streams and close the server."""

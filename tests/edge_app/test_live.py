@@ -57,9 +57,9 @@ class FakePipeline:
 
 def wait_until(condition, timeout_s=10.0):
     deadline = time.monotonic() + timeout_s
-    while not condition() and time.monotonic() < deadline:
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.01)
-    assert condition()
 
 
 @pytest.fixture
