@@ -5,14 +5,11 @@ from __future__ import annotations
 import ctypes
 import importlib
 import logging
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 from edge_app.errors import UserError
+from edge_app.standard_error import quiet_standard_error
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +95,7 @@ def _edgetpu_interpreter(path: Path) -> tuple[Any, str]:
 
 def _allocate(path: Path, interpreter_class: Any, **arguments: Any) -> Any:
     try:
-        with _quiet_standard_error():
+        with quiet_standard_error():
             interpreter = interpreter_class(**arguments)
             interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
@@ -108,20 +105,6 @@ def _allocate(path: Path, interpreter_class: Any, **arguments: Any) -> Any:
             f"model {path} cannot be loaded ({reason}); the file is damaged or needs another runtime"
         ) from error
     return interpreter
-
-
-@contextmanager
-def _quiet_standard_error() -> Iterator[None]:
-    """Drop what the runtime's native code writes about itself while a model is loaded; errors come as exceptions."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    try:
-        with Path(os.devnull).open("wb") as nothing:
-            os.dup2(nothing.fileno(), 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
 
 
 def _label(module_name: str) -> str:

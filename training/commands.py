@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from training.pretrained import DEFAULT_FOLDER
 from training.pretrained import fetch_pretrained as fetch
+from training.tensorflow_start import start_tensorflow
 
 _FILE = click.Path(path_type=Path)
 _SOURCE = click.option(
@@ -84,6 +85,7 @@ def quantize(
 @click.argument("models", nargs=-1, required=True, type=_FILE)
 def operators(models: tuple[Path, ...]) -> None:
     """Print the operators of each .tflite model beside the published tables."""
+    start_tensorflow()
     from training.export.operators import (  # noqa: PLC0415 - brings TensorFlow
         PUBLISHED,
         count_operators,
@@ -109,6 +111,8 @@ def evaluate(model: Path, data: Path, video: Optional[Path], resize: Any, block:
     from training.evaluation.predictors import load_predictor  # noqa: PLC0415
 
     labelled = load_labelled_pictures(data, video)
+    if model.suffix.lower() != ".tflite":
+        start_tensorflow()
     predict = load_predictor(model, resize=resize)
     scores = evaluate_detector(
         predict,
@@ -141,6 +145,7 @@ def _convert(
         chosen = representative_pictures(representative, pictures, seed)
         details = {"representative": representative.name, "pictures": len(chosen), "seed": seed}
 
+    start_tensorflow()
     from training.export.convert import Conversion, convert  # noqa: PLC0415 - brings TensorFlow
     from training.export.operators import count_operators, format_operators, read_operators  # noqa: PLC0415
     from training.export.post_process import PostProcess  # noqa: PLC0415
@@ -175,6 +180,7 @@ def _convert(
 
 def _load(weights: Optional[Path]) -> Any:
     """Load a Keras model or a frozen graph as an exportable Keras model (batch of one)."""
+    start_tensorflow()
     from training.importing.weights import load_exportable  # noqa: PLC0415 - brings TensorFlow
 
     return load_exportable(weights if weights is not None else fetch(DEFAULT_FOLDER))

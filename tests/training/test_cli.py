@@ -8,6 +8,8 @@ import pytest
 
 from edge_app.config import DEFAULT_MODEL
 
+LABELS = object()
+
 
 def training(*arguments):
     return subprocess.run(
@@ -28,12 +30,25 @@ def training(*arguments):
         (["quantize", "--out", "x.tflite", "--representative", "tests/edge_app"], "holds 0 pictures"),
         (["evaluate", "--model", "none.tflite", "--data", "none.json"], "none.json do not exist"),
         (["operators", "none.tflite"], "none.tflite cannot be read"),
+        (["evaluate", "--model", "none.tflite", "--data", LABELS], "none.tflite does not exist"),
+        (["evaluate", "--model", "none.keras", "--data", LABELS], "none.keras is not a Keras model"),
+        (["evaluate", "--model", "none.pb", "--data", LABELS], "none.pb does not exist"),
+        (["quantize", "--weights", "README.md", "--method", "float16", "--out", "x.tflite"], "README.md are neither"),
+        (["operators", "README.md"], "README.md is not a TensorFlow Lite model"),
         (["quantise"], "No such command"),
         (["evaluate-scene", "--gt", "none.txt", "--tracks", "none.txt"], "none.txt"),
     ],
 )
-def test_wrong_use_and_bad_input_are_one_sentence(arguments, said):
-    done = training(*arguments)
+def test_wrong_use_and_bad_input_are_one_sentence(arguments, said, tmp_path):
+    labels = tmp_path / "labels.json"
+    labels.write_text(
+        json.dumps(
+            {"images": [{"id": 1, "file_name": "x.png", "width": 9, "height": 9}],
+             "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 2, 2]}],
+             "categories": [{"id": 1, "name": "person"}]}
+        )
+    )  # fmt: skip
+    done = training(*[labels if argument is LABELS else argument for argument in arguments])
     assert done.returncode == 2, done.stderr
     assert done.stderr.count("\n") == 1, done.stderr
     assert done.stderr.startswith("error: ")
