@@ -82,6 +82,22 @@ def quantize(
 
 
 @click.command()
+@click.option("--config", "config_path", type=_FILE, required=True, help="training configuration (YAML)")
+@click.option(
+    "--out", type=_FILE, required=True, help="folder for checkpoints and the model; an unfinished run goes on"
+)
+def train(config_path: Path, out: Path) -> None:
+    """Fine-tune the float detector on labelled pictures; goes on from the last checkpoint after a kill."""
+    from training.train_config import load_train_config  # noqa: PLC0415 - keeps --help quick
+
+    config = load_train_config(config_path)
+    start_tensorflow()
+    from training.train import train as run  # noqa: PLC0415 - brings TensorFlow
+
+    click.echo(run(config, out))
+
+
+@click.command()
 @click.argument("models", nargs=-1, required=True, type=_FILE)
 def operators(models: tuple[Path, ...]) -> None:
     """Print the operators of each .tflite model beside the published tables."""

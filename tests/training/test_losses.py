@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from training.model.losses import ssd_loss
+
+
+def loss(logits, person, weight=None, encodings=None, boxes=None):
+    person = np.array(person, np.float32)
+    shape = person.shape
+    weight = np.ones(shape, np.float32) if weight is None else np.array(weight, np.float32)
+    encodings = np.zeros((*shape, 4), np.float32) if encodings is None else np.array(encodings, np.float32)
+    boxes = np.zeros((*shape, 4), np.float32) if boxes is None else np.array(boxes, np.float32)
+    parts = ssd_loss(encodings, np.array(logits, np.float32), boxes, person, weight)
+    return tuple(float(part) for part in parts)
+
+
+LOG2 = np.log(2.0)
+
+
+def test_undecided_logits_cost_two_logs_of_two_per_counted_anchor():
+    # one positive and its three hardest of five negatives, both columns each
+    _, classification = loss(np.zeros((1, 6, 2)), [[1, 0, 0, 0, 0, 0]])
+    assert classification == pytest.approx(4 * 2 * LOG2, rel=1e-5)
+
+
+def test_the_hardest_negatives_are_the_ones_that_count():
+    logits = np.zeros((1, 6, 2))
+    logits[0, 1] = [-20.0, 20.0]  # surely a person, and wrong: costs 40
+    logits[0, 2:] = [20.0, -20.0]  # surely background, and right: costs nothing
+    logits[0, 0] = [-20.0, 20.0]
+    assert loss(logits, [[1, 0, 0, 0, 0, 0]])[1] == pytest.approx(40.0, rel=1e-4)
+
+
+def test_an_anchor_without_weight_costs_nothing():
+    logits = np.zeros((1, 3, 2))
+    logits[0, 1] = [-20.0, 20.0]
+    logits[0, 0] = [-20.0, 20.0]
+    logits[0, 2] = [20.0, -20.0]
+    assert loss(logits, [[1, 0, 0]], weight=[[1, 0, 1]])[1] == pytest.approx(0.0, abs=1e-4)
+
+
+def test_a_picture_without_people_still_teaches_what_background_is():
+    assert loss(np.zeros((1, 10, 2)), [[0] * 10])[1] == pytest.approx(3 * 2 * LOG2, rel=1e-5)
+
+
+def test_boxes_cost_smooth_l1_on_positives_only():
+    encodings = np.zeros((1, 2, 4))
+    encodings[0, 0] = [0.5, 0.0, 0.0, 3.0]  # 0.125 and 2.5
+    encodings[0, 1] = 100.0
+    assert loss(np.zeros((1, 2, 2)), [[1, 0]], encodings=encodings)[0] == pytest.approx(2.625)

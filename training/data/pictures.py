@@ -1,0 +1,82 @@
+"""Labelled training pictures in memory, compressed as they came."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from edge_app.errors import UserError
+from edge_app.records import FloatArray, Image
+from training.evaluation.labelled_pictures import load_labelled_pictures
+
+
+@dataclass(frozen=True)
+class Example:
+    """One picture with its people.
+
+    Attributes:
+        image: (H, W, 3) uint8 BGR.
+        boxes: (N, 4) normalised ymin, xmin, ymax, xmax.
+        ignored: (M, 4) regions in which people are not labelled.
+    """
+
+    image: Image
+    boxes: FloatArray
+    ignored: FloatArray
+
+
+@dataclass(frozen=True)
+class StoredExample:
+    """An example with its picture still compressed."""
+
+    encoded: bytes
+    boxes: FloatArray
+    ignored: FloatArray
+
+    def load(self) -> Example:
+        """Decode the picture."""
+        image = cv2.imdecode(np.frombuffer(self.encoded, np.uint8), cv2.IMREAD_COLOR)
+        return Example(image.astype(np.uint8, copy=False), self.boxes, self.ignored)
+
+
+def load_examples(labels: Path) -> list[StoredExample]:
+    """Read a COCO set for training.
+
+    Raises:
+        UserError: labels or pictures are missing or cannot be read.
+    """
+    data = load_labelled_pictures(labels)
+    by_image: dict[int, list[dict]] = {}
+    for entry in data.coco["annotations"]:
+        if entry["category_id"] == data.person_category:
+            by_image.setdefault(entry["image_id"], []).append(entry)
+    examples = []
+    for record in data.coco["images"]:
+        path = data.folder / record["file_name"]
+        try:
+            encoded = path.read_bytes()
+        except OSError as error:
+            raise UserError(f"picture {path} is missing; restore it or remove it from the labels") from error
+        if cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8) is None:
+            raise UserError(f"picture {path} cannot be decoded; restore it or remove it from the labels")
+        entries = by_image.get(record["id"], [])
+        examples.append(
+            StoredExample(
+                encoded,
+                _boxes([entry for entry in entries if not entry.get("iscrowd")], record),
+                _boxes([entry for entry in entries if entry.get("iscrowd")], record),
+            )
+        )
+    return examples
+
+
+def _boxes(entries: list[dict], record: dict) -> FloatArray:
+    """Return (N, 4) normalised ymin, xmin, ymax, xmax, cut to the picture, without empty ones."""
+    rows = np.array([entry["bbox"] for entry in entries], np.float64).reshape(-1, 4)
+    low, high = rows[:, 1::-1], rows[:, 1::-1] + rows[:, 3:1:-1]
+    size = np.array([record["height"], record["width"]], np.float64)
+    boxes = np.clip(np.hstack([low / size, high / size]), 0.0, 1.0)
+    return boxes[(boxes[:, 2:] > boxes[:, :2]).all(axis=1)]

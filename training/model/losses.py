@@ -1,0 +1,49 @@
+"""The loss of an SSD: smooth L1 on boxes, sigmoid cross-entropy on classes with hard negative mining."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keras import ops
+
+# Negatives that count, for each positive and at least for each picture (hard_example_miner of the pretrained pipeline).
+_NEGATIVES_PER_POSITIVE = 3.0
+_FEWEST_NEGATIVES = 3.0
+
+
+def ssd_loss(encodings: Any, logits: Any, target_boxes: Any, person: Any, weight: Any) -> tuple[Any, Any]:
+    """Return the localisation and the classification loss, each a scalar per positive anchor.
+
+    Args:
+        encodings: (batch, anchors, 4) predicted.
+        logits: (batch, anchors, 2), background and person.
+        target_boxes: (batch, anchors, 4).
+        person: (batch, anchors), 1 on anchors of a person.
+        weight: (batch, anchors), 0 where an anchor teaches nothing.
+    """
+    positives = ops.maximum(ops.sum(person), 1.0)
+    localisation = ops.sum(ops.sum(_smooth_l1(encodings - target_boxes), axis=-1) * person) / positives
+    # Both columns are trained: background to 1 on negatives, person to 1 on positives.
+    labels = ops.stack([1.0 - person, person], axis=-1)
+    entropy = ops.sum(_sigmoid_cross_entropy(logits, labels), axis=-1) * weight
+    chosen = person + _hardest_negatives(entropy, person, weight)
+    classification = ops.sum(entropy * ops.stop_gradient(chosen)) / positives
+    return localisation, classification
+
+
+def _smooth_l1(difference: Any) -> Any:
+    size = ops.abs(difference)
+    return ops.where(size < 1.0, 0.5 * size * size, size - 0.5)
+
+
+def _sigmoid_cross_entropy(logits: Any, labels: Any) -> Any:
+    return ops.maximum(logits, 0.0) - logits * labels + ops.log1p(ops.exp(-ops.abs(logits)))
+
+
+def _hardest_negatives(entropy: Any, person: Any, weight: Any) -> Any:
+    """Return (batch, anchors), 1 on the negatives with the largest loss of each picture."""
+    negative_loss = ops.where((person < 0.5) & (weight > 0.5), entropy, -1.0)
+    rank = ops.argsort(ops.argsort(-negative_loss, axis=1), axis=1)
+    wanted = ops.maximum(_NEGATIVES_PER_POSITIVE * ops.sum(person, axis=1, keepdims=True), _FEWEST_NEGATIVES)
+    hard = (ops.cast(rank, "float32") < wanted) & (negative_loss >= 0.0)
+    return ops.cast(hard, "float32")
