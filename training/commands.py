@@ -51,16 +51,17 @@ def export(weights: Optional[Path], out: Path, max_detections: int) -> None:
 @_MOST
 @click.option(
     "--method",
-    type=click.Choice(["full-integer", "dynamic-range", "float16"]),
+    type=click.Choice(["full-integer", "dynamic-range", "float16", "qat"]),
     default="full-integer",
     show_default=True,
-    help="kind of quantisation after training",
+    help="kind of quantisation after training; qat for a model that was trained with it",
 )
 @click.option("--input-type", type=click.Choice(["uint8", "float32"]), help="default: uint8 for full-integer")
 @click.option("--representative", type=_FILE, help="folder of pictures; needed for full-integer")
 @click.option("--pictures", type=click.IntRange(min=10), default=100, show_default=True, help="how many of them")
 @click.option("--seed", type=int, default=0, show_default=True, help="of the choice of pictures")
 @click.option("--per-tensor", is_flag=True, help="one weight scale per tensor instead of per channel")
+@click.option("--strict", is_flag=True, help="fail if any operator before the post-process stays float, and name it")
 def quantize(
     weights: Optional[Path],
     out: Path,
@@ -71,14 +72,22 @@ def quantize(
     pictures: int,
     seed: int,
     per_tensor: bool,
+    strict: bool,
 ) -> None:
-    """Quantise a detector after training; full integer with uint8 input by default."""
+    """Quantise a detector: full integer with uint8 input by default."""
     if method == "full-integer" and representative is None:
         raise click.UsageError("full-integer needs --representative, a folder of about 100 pictures")
-    if method != "full-integer" and input_type == "uint8":
+    integer = method in ("full-integer", "qat")
+    if not integer and input_type == "uint8":
         raise click.UsageError(f"{method} models take float32 input; leave --input-type out")
-    chosen = input_type or ("uint8" if method == "full-integer" else "float32")
-    _convert(weights, out, method, chosen, not per_tensor, max_detections, representative, pictures, seed)
+    if method == "qat" and (weights is None or weights.suffix != ".keras"):
+        raise click.UsageError("qat needs --weights, the .keras model of a training run with 'quantization'")
+    if method == "qat" and (representative is not None or per_tensor):
+        raise click.UsageError(
+            "a qat model brings ranges and precision from its training; leave --representative and --per-tensor out"
+        )
+    chosen = input_type or ("uint8" if integer else "float32")
+    _convert(weights, out, method, chosen, not per_tensor, max_detections, representative, pictures, seed, strict)
 
 
 @click.command()
@@ -149,6 +158,7 @@ def _convert(
     representative: Optional[Path] = None,
     pictures: int = 0,
     seed: int = 0,
+    strict: bool = False,
 ) -> None:
     from training.export.representative import model_inputs, representative_pictures  # noqa: PLC0415
 
@@ -162,7 +172,7 @@ def _convert(
         details = {"representative": representative.name, "pictures": len(chosen), "seed": seed}
 
     start_tensorflow()
-    from training.export.convert import Conversion, convert  # noqa: PLC0415 - brings TensorFlow
+    from training.export.convert import Conversion, convert, stayed_float  # noqa: PLC0415 - brings TensorFlow
     from training.export.operators import count_operators, format_operators, read_operators  # noqa: PLC0415
     from training.export.post_process import PostProcess  # noqa: PLC0415
     from training.model.ssdlite import anchors_of  # noqa: PLC0415
@@ -170,7 +180,7 @@ def _convert(
 
     model = _load(weights)
     _, height, width, _ = model.inputs[0].shape
-    conversion = Conversion(method, input_type, per_channel, PostProcess(max_detections))
+    conversion = Conversion(method, input_type, per_channel, PostProcess(max_detections), strict)
     bar = tqdm(total=len(chosen), unit="picture", desc="calibrating", disable=None if chosen else True)
 
     def inputs() -> Any:
@@ -180,6 +190,9 @@ def _convert(
 
     content = convert(model, conversion, inputs if chosen else None)
     bar.close()
+    left = stayed_float(content, input_type) if method in ("full-integer", "qat") else {}
+    for name, count in left.items():
+        click.echo(f"warning: {count} {name} operators stay float", err=True)
     write_model(
         out,
         content,

@@ -1,12 +1,12 @@
-"""Training and fine-tuning of the float detector: resumable, in backend-agnostic Keras."""
+"""Training and fine-tuning of the detector, float or quantisation-aware: resumable, in backend-agnostic Keras."""
 
 from __future__ import annotations
 
-import json
-import math
-import shutil
+import contextlib
+import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import keras
 import numpy as np
@@ -14,62 +14,29 @@ from tqdm import tqdm
 
 from edge_app.analysis.overlap import Overlapped
 from edge_app.errors import UserError
-from training.data.augment import Augmentation
-from training.data.batches import Batches, BatchOptions
-from training.data.pictures import load_examples
+from training.checkpoints import restore_checkpoint, save_checkpoint
+from training.data.augment import Augmentation, compose
+from training.data.batches import Batches, BatchOptions, drawer
+from training.data.pictures import StoredExample, load_examples
 from training.importing.weights import load_exportable
-from training.model.losses import ssd_loss
-from training.model.ssdlite import anchors_of, build_ssdlite
+from training.model.anchors import AnchorGenerator, MapShapes, generate_anchors
+from training.model.fit_anchors import coverage, fit_anchors
+from training.model.ssdlite import alpha_of, anchors_of, build_ssdlite, feature_grid, shapes_of
+from training.model.transfer import transfer_weights
+from training.prepare.tfrecord import read_shards
 from training.pretrained import DEFAULT_FOLDER, fetch_pretrained
-from training.train_config import TrainConfig
+from training.progress import TrainingLog
+from training.quantization.blocks import Precision, quantized_from
+from training.quantization.schedule import calibrate, set_phase
+from training.train_config import DataSetConfig, TrainConfig
+from training.trainable import TrainableDetector, WarmupCosine, zero_point
 
-_LATEST = "checkpoint.weights.h5"
-_STATE = "state.json"
+# Composed pictures that the anchors are fitted to and measured on, and the random streams of what is not training.
+_ANCHOR_PICTURES = 200
+_ANCHOR_STREAM = 2**32
+_CALIBRATION_STREAM = 2**33
 
-
-class TrainableDetector(keras.Model):
-    """A detector with its loss."""
-
-    def __init__(self, detector: keras.Model, localization_weight: float, classification_weight: float) -> None:
-        super().__init__(name="trainable")
-        self.detector = detector
-        self._weights_of_losses = (localization_weight, classification_weight)
-        self._localization = keras.metrics.Mean("localization")
-        self._classification = keras.metrics.Mean("classification")
-
-    def call(self, inputs: Any, training: bool = False) -> Any:
-        """Run the detector."""
-        return self.detector(inputs, training=training)
-
-    def compute_loss(
-        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
-    ) -> Any:
-        """Return the weighted sum of both losses."""
-        localization, classification = ssd_loss(
-            y_pred["box_encodings"], y_pred["class_logits"], y["boxes"], y["person"], y["weight"]
-        )
-        self._localization.update_state(localization)
-        self._classification.update_state(classification)
-        return self._weights_of_losses[0] * localization + self._weights_of_losses[1] * classification
-
-
-@keras.saving.register_keras_serializable("training")
-class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
-    """Linear warm-up, then half a cosine down to zero."""
-
-    def __init__(self, peak: float, warmup_steps: int, steps: int) -> None:
-        self.peak, self.warmup_steps, self.steps = peak, warmup_steps, steps
-
-    def __call__(self, step: Any) -> Any:
-        now = keras.ops.cast(step, "float32")
-        rise = (now + 1.0) / max(1, self.warmup_steps)
-        part = (now - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
-        fall = 0.5 * (1.0 + keras.ops.cos(math.pi * keras.ops.clip(part, 0.0, 1.0)))
-        return self.peak * keras.ops.minimum(rise, fall)
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the arguments."""
-        return {"peak": self.peak, "warmup_steps": self.warmup_steps, "steps": self.steps}
+WeightedSets = list[tuple[list[StoredExample], float]]
 
 
 def train(config: TrainConfig, out: Path) -> Path:
@@ -80,42 +47,117 @@ def train(config: TrainConfig, out: Path) -> Path:
     """
     keras.utils.set_random_seed(config.seed)
     out.mkdir(parents=True, exist_ok=True)
-    model = _build(config)
-    done = _restore(model, config, out)
-    sets = [(load_examples(item.labels), item.weight) for item in config.train]
-    augmentation = Augmentation(**config.augmentation.model_dump())
-    options = BatchOptions(
-        config.batch_size, config.image_size, config.seed, config.matched_threshold, config.unmatched_threshold
-    )
-    anchors = anchors_of(model.detector)
-    batches = Batches(sets, anchors, augmentation, options)
-    with Overlapped((batches.batch(step) for step in range(done, config.num_steps)), "batches") as items:
-        bar = tqdm(items, total=config.num_steps, initial=done, unit="step", desc="training", disable=None)
-        for inputs, targets in bar:
-            # Not ``fit``, which ends by overwriting the weights with their moving average; that waits for the end.
-            losses = model.train_on_batch(inputs, targets, return_dict=True)
-            done += 1
-            if done % config.save_every_steps == 0 or done == config.num_steps:
-                _save(model, config, out, done)
-                report = ", ".join(f"{name} {float(value):.3f}" for name, value in losses.items())
-                bar.write(f"step {done} of {config.num_steps}: {report}")
-                model.reset_metrics()
-    if config.optimizer.use_moving_average:
-        model.optimizer.finalize_variable_values(model.trainable_variables)
+    sets = [(_examples(item), item.weight) for item in config.train]
+    with _precision(config), _strategy(config) as strategy:
+        model = _build(config, sets)
+        done = restore_checkpoint(model, config, out)
+        _run(model, config, sets, out, done, strategy)
+        if config.optimizer.use_moving_average:
+            model.optimizer.finalize_variable_values(model.trainable_variables)
     path = out / "model.keras"
-    _unfrozen(model.detector, config.image_size).save(path)
+    _plain(model.detector, config).save(path)
     return path
 
 
-def _build(config: TrainConfig) -> TrainableDetector:
+def _run(
+    model: TrainableDetector, config: TrainConfig, sets: WeightedSets, out: Path, done: int, strategy: Any
+) -> None:
+    batches = _batches(config, sets, model.detector, config.seed)
+    made = (batches.batch(step) for step in range(done, config.num_steps))
+    with Overlapped(made, "batches") as items, TrainingLog(out / "tensorboard") as log:
+        bar = tqdm(items, total=config.num_steps, initial=done, unit="step", desc="training", disable=None)
+        for inputs, targets in bar:
+            _enter_phase(model.detector, config, done)
+            # Not ``fit``, which ends by overwriting the weights with their moving average; that waits for the end.
+            losses = _step(model, inputs, targets, strategy)
+            done += 1
+            if done % config.save_every_steps == 0 or done == config.num_steps:
+                save_checkpoint(model, config, out, done)
+                values = {name: float(value) for name, value in losses.items()}
+                log.write(done, {**values, "learning_rate": float(model.optimizer.learning_rate)})
+                report = ", ".join(f"{name} {value:.3f}" for name, value in values.items())
+                bar.write(f"step {done} of {config.num_steps}: {report}")
+                model.reset_metrics()
+
+
+def _step(model: TrainableDetector, inputs: Any, targets: Any, strategy: Any) -> dict[str, Any]:
+    """Take one step; with several devices each takes its part of the batch."""
+    if strategy is None:
+        losses: dict[str, Any] = model.train_on_batch(inputs, targets, return_dict=True)
+        return losses
+    count = strategy.num_replicas_in_sync
+
+    def part(context: Any) -> Any:
+        mine = slice(context.replica_id_in_sync_group, None, count)
+        return inputs[mine], {name: value[mine] for name, value in targets.items()}
+
+    model.make_train_function()
+    logs = model.train_function(iter([strategy.experimental_distribute_values_from_function(part)]))
+    # The step's own return differs between devices; the metrics hold what was seen by all.
+    return {**{name: float(value) for name, value in logs.items()}, **model.get_metrics_result()}
+
+
+def _enter_phase(detector: keras.Model, config: TrainConfig, step: int) -> None:
+    """Switch quantisation on after its delay, and freeze the ranges."""
+    settings = config.quantization
+    if settings is None:
+        return
+    freeze = settings.freeze_ranges_after
+    set_phase(detector, enabled=step >= settings.delay, moving=freeze is None or step < freeze)
+
+
+def _examples(item: DataSetConfig) -> list[StoredExample]:
+    if item.labels is not None:
+        found = load_examples(item.labels)
+    else:
+        pattern = Path(str(item.input_path))
+        paths = sorted(pattern.parent.glob(pattern.name))
+        if not paths:
+            raise UserError(f"no TFRecord file is named {pattern}; make some with 'prepare' or correct 'input_path'")
+        found = read_shards(paths)
+    if not any(len(example.boxes) for example in found):
+        raise UserError(f"{item.labels or item.input_path} has no labelled person; there is nothing to learn from")
+    return found
+
+
+def _augmentation(config: TrainConfig) -> Augmentation:
+    return Augmentation(**config.augmentation.model_dump())
+
+
+def _batches(config: TrainConfig, sets: WeightedSets, detector: keras.Model, seed: int) -> Batches:
+    options = BatchOptions(
+        config.batch_size,
+        config.image_size,
+        seed,
+        config.matched_threshold,
+        config.unmatched_threshold,
+        zero_point(detector),
+    )
+    return Batches(sets, anchors_of(detector), _augmentation(config), options)
+
+
+def _build(config: TrainConfig, sets: WeightedSets) -> TrainableDetector:
+    """Build model and optimiser; prints how the anchors cover the people of the training sets."""
     source = load_exportable(config.fine_tune_checkpoint or fetch_pretrained(DEFAULT_FOLDER))
-    detector = build_ssdlite(height=config.image_size, width=config.image_size)
-    detector.set_weights(source.get_weights())
-    if config.freeze_batch_norm:
-        for layer in detector.layers:
-            if isinstance(layer, keras.layers.BatchNormalization):
-                layer.trainable = False
-    model = TrainableDetector(detector, config.localization_weight, config.classification_weight)
+    shapes = _anchors(config, sets, source)
+    size, alpha = config.image_size, alpha_of(source)
+    detector = build_ssdlite(height=size, width=size, alpha=alpha, anchors=shapes)
+    transfer_weights(source, detector)
+    teacher: Optional[keras.Model] = None
+    if config.distillation_weight > 0:
+        teacher = build_ssdlite(height=size, width=size, alpha=alpha, anchors=shapes)
+        teacher.set_weights(detector.get_weights())
+        teacher.trainable = False
+    if config.quantization is not None:
+        detector = _quantized(config, sets, detector)
+    frozen = re.compile("|".join(config.freeze_variables) or "(?!)")
+    for layer in detector.layers:
+        normalises = isinstance(layer, keras.layers.BatchNormalization)
+        if frozen.search(layer.name) or (config.freeze_batch_norm and normalises):
+            layer.trainable = False
+    model = TrainableDetector(
+        detector, config.localization_weight, config.classification_weight, teacher, config.distillation_weight
+    )
     average = config.optimizer.use_moving_average
     schedule = WarmupCosine(config.optimizer.learning_rate, config.optimizer.warmup_steps, config.num_steps)
     optimizer = keras.optimizers.Adam(
@@ -123,44 +165,85 @@ def _build(config: TrainConfig) -> TrainableDetector:
     )
     model.compile(optimizer=optimizer, jit_compile=False)
     model.build((None, config.image_size, config.image_size, 3))
-    optimizer.build(model.trainable_variables)
+    model.optimizer.build(model.trainable_variables)
     return model
 
 
-def _unfrozen(detector: keras.Model, size: int) -> keras.Model:
-    """Return a copy with every layer trainable, as a next run expects it."""
-    copy = build_ssdlite(height=size, width=size)
+def _anchors(config: TrainConfig, sets: WeightedSets, source: keras.Model) -> tuple[MapShapes, ...]:
+    """Return the anchors of a cell of each map, after a report on how they cover the people of the training sets."""
+    rng = np.random.default_rng([config.seed, _ANCHOR_STREAM])
+    draw, augmentation = drawer(sets, rng), _augmentation(config)
+    found = [compose(draw, config.image_size, augmentation, rng)[1] for _ in range(_ANCHOR_PICTURES)]
+    boxes = np.concatenate(found)
+    grid = feature_grid(build_ssdlite(height=config.image_size, width=config.image_size))
+    settings = config.anchor_generator
+    if settings.ssd_anchor_generator is not None:
+        shapes = AnchorGenerator(**settings.ssd_anchor_generator.model_dump()).shapes(len(grid))
+    else:
+        shapes = shapes_of(source)
+    if settings.fit_per_map is not None:
+        shapes = fit_anchors(boxes, grid, shapes, settings.fit_per_map)
+    tqdm.write(str(coverage(boxes, generate_anchors(shapes, grid), config.matched_threshold)))
+    return shapes
+
+
+def _quantized(config: TrainConfig, sets: WeightedSets, detector: keras.Model) -> keras.Model:
+    """Return the quantised network of a float one, its ranges set to what training pictures put out."""
+    settings = config.quantization
+    assert settings is not None
+    precision = Precision(settings.weight_bits, settings.activation_bits, settings.per_channel)
+    quantized = quantized_from(detector, precision)
+    batches = _batches(config, sets, quantized, config.seed + _CALIBRATION_STREAM)
+    calibrate(quantized, (batches.batch(step)[0] for step in range(settings.calibration_batches)))
+    return quantized
+
+
+def _plain(detector: keras.Model, config: TrainConfig) -> keras.Model:
+    """Return a copy in float32 with every layer trainable, as a next run expects it."""
+    if config.quantization is not None:
+        set_phase(detector, enabled=True, moving=False)
+        return detector
+    copy = build_ssdlite(
+        height=config.image_size, width=config.image_size, alpha=alpha_of(detector), anchors=shapes_of(detector)
+    )
     copy.set_weights(detector.get_weights())
     return copy
 
 
-def _save(model: TrainableDetector, config: TrainConfig, out: Path, done: int) -> None:
-    """Write weights, optimiser and step in one move: a killed run has the old checkpoint or the new one."""
-    folder = out / "unfinished"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    model.save_weights(folder / _LATEST)
-    arrays = {f"v{index}": np.asarray(variable) for index, variable in enumerate(model.optimizer.variables)}
-    np.savez(folder / "optimizer.npz", **arrays)
-    state = {"step": done, "config": config.model_dump(mode="json")}
-    (folder / _STATE).write_text(json.dumps(state), encoding="utf-8")
-    final = out / f"step_{done:07d}"
-    shutil.rmtree(final, ignore_errors=True)
-    folder.replace(final)
-    for old in sorted(out.glob("step_*"))[:-2]:
-        shutil.rmtree(old)
+@contextlib.contextmanager
+def _precision(config: TrainConfig) -> Iterator[None]:
+    """Compute in the configured precision, and leave the process as it was."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(config.precision)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
-def _restore(model: TrainableDetector, config: TrainConfig, out: Path) -> int:
-    """Go on from the newest checkpoint of this very run; returns how many steps are done."""
-    found = sorted(out.glob("step_*"))
-    if not found:
-        return 0
-    state = json.loads((found[-1] / _STATE).read_text(encoding="utf-8"))
-    if state["config"] != config.model_dump(mode="json"):
-        raise UserError(f"folder {out} holds a run with another configuration; give another --out or remove it")
-    model.load_weights(found[-1] / _LATEST)
-    with np.load(found[-1] / "optimizer.npz", allow_pickle=False) as stored:
-        for index, variable in enumerate(model.optimizer.variables):
-            variable.assign(stored[f"v{index}"])
-    return int(state["step"])
+@contextlib.contextmanager
+def _strategy(config: TrainConfig) -> Iterator[Any]:
+    """Spread the batch over the devices of the configuration; gives the strategy, None for one device."""
+    if not config.devices:
+        yield None
+    elif keras.backend.backend() == "jax":
+        devices = list(config.devices)
+        keras.distribution.set_distribution(keras.distribution.DataParallel(devices=devices))
+        try:
+            yield None
+        finally:
+            keras.distribution.set_distribution(None)
+    else:
+        import tensorflow as tf  # noqa: PLC0415 - only where it is the backend
+
+        known = {device.name.removeprefix("/device:") for device in tf.config.list_logical_devices()}
+        for device in config.devices:
+            if device not in known:
+                raise UserError(f"'devices': {device} is not here; this machine has {', '.join(sorted(known))}")
+        if config.batch_size % len(config.devices):
+            raise UserError(
+                f"'batch_size' {config.batch_size} does not divide by {len(config.devices)} devices; change it"
+            )
+        strategy = tf.distribute.MirroredStrategy(list(config.devices))
+        with strategy.scope():
+            yield strategy

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Literal, Optional
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from edge_app.errors import UserError
+
+_FEATURE_MAPS = 6
 
 
 class _Section(BaseModel):
@@ -16,10 +18,19 @@ class _Section(BaseModel):
 
 
 class DataSetConfig(_Section):
-    """One labelled set: COCO JSON and how often its pictures are drawn beside those of the others."""
+    """One labelled set, and how often its pictures are drawn beside those of the others."""
 
-    labels: Path
+    labels: Optional[Path] = Field(None, description="COCO JSON, or a folder with labels.json")
+    input_path: Optional[str] = Field(
+        None, description="TFRecord files of `prepare`, a pattern such as DIR/train-*.tfrecord"
+    )
     weight: float = Field(1.0, gt=0)
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> DataSetConfig:
+        if (self.labels is None) == (self.input_path is None):
+            raise ValueError("give either labels or input_path")
+        return self
 
 
 class AugmentationConfig(_Section):
@@ -35,6 +46,32 @@ class AugmentationConfig(_Section):
     noise: float = Field(0.2, ge=0, le=1)
 
 
+class SsdAnchorConfig(_Section):
+    """See ``training.model.anchors.AnchorGenerator``."""
+
+    min_scale: float = Field(0.2, gt=0, lt=1)
+    max_scale: float = Field(0.95, gt=0, le=1)
+    aspect_ratios: tuple[float, ...] = Field((1.0, 2.0, 0.5, 3.0, 0.3333), min_length=1)
+
+
+class AnchorConfig(_Section):
+    """The anchors: the OD API's, or fitted to the people of the training sets as augmentation shows them."""
+
+    ssd_anchor_generator: Optional[SsdAnchorConfig] = Field(
+        None, description="None keeps the anchors of the checkpoint that training starts from"
+    )
+    fit_per_map: Optional[tuple[int, ...]] = Field(
+        None, description="how many shapes to fit for each of the six feature maps; the OD API's where there are none"
+    )
+
+    @field_validator("fit_per_map")
+    @classmethod
+    def _six_counts(cls, value: Optional[tuple[int, ...]]) -> Optional[tuple[int, ...]]:
+        if value is not None and (len(value) != _FEATURE_MAPS or min(value) < 1):
+            raise ValueError(f"give {_FEATURE_MAPS} counts of at least 1, one for each feature map")
+        return value
+
+
 class OptimizerConfig(_Section):
     """Adam with warm-up and cosine decay; the weights that are kept are a moving average."""
 
@@ -42,6 +79,19 @@ class OptimizerConfig(_Section):
     warmup_steps: int = Field(100, ge=0)
     clip_norm: float = Field(10.0, gt=0)
     use_moving_average: float = Field(0.998, ge=0, lt=1)
+
+
+class QuantizationConfig(_Section):
+    """Quantisation-aware training (the OD API's ``graph_rewriter``)."""
+
+    delay: int = Field(0, ge=0, description="steps in float before rounding starts")
+    weight_bits: int = Field(8, ge=4, le=8)
+    activation_bits: int = Field(8, ge=4, le=8)
+    per_channel: bool = True
+    freeze_ranges_after: Optional[int] = Field(
+        0, ge=0, description="step from which ranges stand still; 0 keeps the calibrated ones, None never freezes"
+    )
+    calibration_batches: int = Field(24, ge=1)
 
 
 class TrainConfig(_Section):
@@ -57,8 +107,18 @@ class TrainConfig(_Section):
     unmatched_threshold: float = Field(0.5, gt=0, le=1)
     localization_weight: float = Field(1.0, ge=0)
     classification_weight: float = Field(1.0, ge=0)
+    quantization: Optional[QuantizationConfig] = None
+    distillation_weight: float = Field(
+        0.0, ge=0, description="of the difference to the model that training starts from"
+    )
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
+    devices: tuple[str, ...] = Field((), description="spread each batch over these, such as GPU:0 and GPU:1")
     freeze_batch_norm: bool = True
+    freeze_variables: tuple[str, ...] = Field(
+        (), description="regular expressions: layers of these names stay as they are"
+    )
     save_every_steps: int = Field(200, ge=1)
+    anchor_generator: AnchorConfig = Field(default_factory=AnchorConfig)
     augmentation: AugmentationConfig = Field(default_factory=AugmentationConfig)
     optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
 
@@ -82,6 +142,12 @@ def load_train_config(path: Path) -> TrainConfig:
         key = ".".join(str(part) for part in first["loc"]) or "file"
         raise UserError(f"training configuration {path}: '{key}': {first['msg']}; correct that key") from error
     folder = path.resolve().parent
-    sets = tuple(item.model_copy(update={"labels": folder / item.labels}) for item in config.train)
+    sets = tuple(_from_folder(item, folder) for item in config.train)
     start = config.fine_tune_checkpoint
     return config.model_copy(update={"train": sets, "fine_tune_checkpoint": None if start is None else folder / start})
+
+
+def _from_folder(item: DataSetConfig, folder: Path) -> DataSetConfig:
+    if item.labels is not None:
+        return item.model_copy(update={"labels": folder / item.labels})
+    return item.model_copy(update={"input_path": str(folder / str(item.input_path))})

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import cv2
 import numpy as np
@@ -95,16 +97,16 @@ def test_a_killed_run_goes_on_to_the_same_weights(undisturbed, monkeypatch):
     import training.train as module
 
     folder, config, whole = undisturbed
-    real = module._save
+    real = module.save_checkpoint
 
     def save_and_die(*args):
         real(*args)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "_save", save_and_die)
+    monkeypatch.setattr(module, "save_checkpoint", save_and_die)
     with pytest.raises(KeyboardInterrupt):
         module.train(config, folder / "killed")
-    monkeypatch.setattr(module, "_save", real)
+    monkeypatch.setattr(module, "save_checkpoint", real)
     resumed = module.train(config, folder / "killed")
     first, second = keras.models.load_model(whole), keras.models.load_model(resumed)
     for one, other in zip(first.get_weights(), second.get_weights()):
@@ -127,9 +129,41 @@ def test_another_configuration_does_not_go_on_in_the_same_folder(undisturbed):
         train(config.model_copy(update={"seed": 1}), folder / "whole")
 
 
+def test_records_of_prepare_are_trained_on_like_their_pictures(undisturbed):
+    import keras
+
+    from training.prepare.checks import check_pictures
+    from training.prepare.readers import read_source
+    from training.prepare.records import Problems
+    from training.prepare.tfrecord import write_shards
+    from training.train import train
+
+    folder, config, whole = undisturbed
+    problems = Problems()
+    write_shards(list(check_pictures(read_source(folder / "set", problems), problems)), folder, "train")
+    sets = (config.train[0].model_copy(update={"labels": None, "input_path": str(folder / "train-*.tfrecord")}),)
+    records = keras.models.load_model(train(config.model_copy(update={"train": sets}), folder / "records"))
+    for one, other in zip(records.get_weights(), keras.models.load_model(whole).get_weights()):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_records_that_are_not_there_are_named(undisturbed):
+    from training.train import train
+
+    folder, config, _ = undisturbed
+    sets = (config.train[0].model_copy(update={"labels": None, "input_path": str(folder / "none-*.tfrecord")}),)
+    with pytest.raises(UserError, match=r"no TFRecord file is named .*none-\*\.tfrecord"):
+        train(config.model_copy(update={"train": sets}), folder / "none")
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
-    [({"num_stpes": 3}, "'num_stpes'"), ({"batch_size": 0}, "'batch_size'"), ({"train": []}, "'train'")],
+    [
+        ({"num_stpes": 3}, "'num_stpes'"),
+        ({"batch_size": 0}, "'batch_size'"),
+        ({"train": []}, "'train'"),
+        ({"train": [{"weight": 1}]}, "give either labels or input_path"),
+    ],
 )
 def test_a_wrong_configuration_names_the_key(tmp_path, changes, said):
     with pytest.raises(UserError, match=said):
@@ -144,3 +178,75 @@ def test_missing_and_broken_pictures_are_named(tmp_path):
     (folder / "3.png").unlink()
     with pytest.raises(UserError, match=r"3\.png is missing"):
         load_examples(folder)
+
+
+def test_curves_are_written_for_tensorboard(undisturbed):
+    import tensorflow as tf
+
+    folder, _, whole = undisturbed
+    assert whole.parent == folder / "whole"
+    points = {}
+    for file in sorted((whole.parent / "tensorboard").glob("events*")):
+        for record in tf.data.TFRecordDataset(str(file)):
+            event = tf.compat.v1.Event.FromString(record.numpy())
+            for value in event.summary.value:
+                points[value.tag, event.step] = float(tf.make_ndarray(value.tensor))
+    assert {step for _, step in points} == {2, 4}
+    assert points["loss", 4] == pytest.approx(points["localization", 4] + points["classification", 4], rel=1e-4)
+    assert points["learning_rate", 2] > points["learning_rate", 4] >= 0
+
+
+def test_quantised_training_starts_from_the_float_model_and_exports(undisturbed):
+    import keras
+
+    from training.export.convert import Conversion, convert
+    from training.importing.weights import load_exportable
+    from training.quantization.blocks import ranges_of
+    from training.train import train
+    from training.train_config import QuantizationConfig
+
+    folder, config, whole = undisturbed
+    changes = {"fine_tune_checkpoint": whole, "quantization": QuantizationConfig(calibration_batches=2, delay=1),
+               "distillation_weight": 1.0}  # fmt: skip
+    path = train(config.model_copy(update=changes), folder / "qat")
+    model = keras.models.load_model(path)
+    assert all(float(layer.enabled) == 1 and float(layer.high) > float(layer.low) for layer in ranges_of(model))
+    assert len(convert(load_exportable(path), Conversion("qat", "uint8", strict=True))) > 3e6
+
+
+def test_a_run_fits_its_anchors_and_keeps_them_in_the_model(undisturbed):
+    import keras
+
+    from training.model.ssdlite import shapes_of
+    from training.train import train
+    from training.train_config import AnchorConfig
+
+    folder, config, _ = undisturbed
+    changes = {"anchor_generator": AnchorConfig(fit_per_map=(3, 2, 1, 1, 1, 1)), "num_steps": 1}
+    model = keras.models.load_model(train(config.model_copy(update=changes), folder / "fitted"))
+    # The figures of the set are 40 wide and 100 of 240 high, stretched to a square: 0.125 x 0.42 before the zoom.
+    sizes = {(shape.height, shape.width) for shape in shapes_of(model)[0]}
+    assert len(sizes) == 3
+    assert all(0.15 < width / height < 0.6 for height, width in sizes)
+
+
+def test_one_batch_on_two_devices_is_one_batch(undisturbed):
+    """Two logical CPUs; TensorFlow makes them only before it starts, so in a process of its own."""
+    folder, _, _ = undisturbed
+    path = folder / "train.yaml"
+    content = yaml.safe_load(path.read_text())
+    content |= {"devices": ["CPU:0", "CPU:1"], "num_steps": 2, "save_every_steps": 1}
+    (folder / "two.yaml").write_text(yaml.safe_dump(content))
+    code = (
+        "import tensorflow as tf\n"
+        "cpu = tf.config.list_physical_devices('CPU')[0]\n"
+        "tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)\n"
+        "from pathlib import Path\n"
+        "from training.train import train\n"
+        "from training.train_config import load_train_config\n"
+        f"print(train(load_train_config(Path({str(folder / 'two.yaml')!r})), Path({str(folder / 'two')!r})))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert (folder / "two" / "model.keras").is_file()
+    assert "step 2 of 2: loss" in done.stdout.replace("localization", "loss")

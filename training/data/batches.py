@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,13 +16,26 @@ from training.model.matcher import match
 
 @dataclass(frozen=True)
 class BatchOptions:
-    """Size and thresholds of the batches."""
+    """Size and thresholds of the batches, and the pixel value that the network takes as zero."""
 
     batch_size: int
     image_size: int
     seed: int
     matched: float
     unmatched: float
+    zero_point: float
+
+
+def drawer(sets: list[tuple[list[StoredExample], float]], rng: np.random.Generator) -> Callable[[], Example]:
+    """Return a function that draws a random example: a set by its weight, then a picture of it."""
+    weights = np.array([weight for _, weight in sets])
+    chances = weights / weights.sum()
+
+    def draw() -> Example:
+        examples = sets[rng.choice(len(sets), p=chances)][0]
+        return examples[rng.integers(len(examples))].load()
+
+    return draw
 
 
 class Batches:
@@ -35,9 +49,7 @@ class Batches:
         options: BatchOptions,
     ) -> None:
         """Draw from ``sets``, examples with their weights."""
-        self._sets = [examples for examples, _ in sets]
-        weights = np.array([weight for _, weight in sets])
-        self._chances = weights / weights.sum()
+        self._sets = sets
         self._anchors = anchors
         self._augmentation = augmentation
         self._options = options
@@ -46,15 +58,11 @@ class Batches:
         """Make the batch of a step."""
         options = self._options
         rng = np.random.default_rng([options.seed, step])
-
-        def draw() -> Example:
-            examples = self._sets[rng.choice(len(self._sets), p=self._chances)]
-            return examples[rng.integers(len(examples))].load()
-
+        draw = drawer(self._sets, rng)
         pixels, targets = [], []
         for _ in range(options.batch_size):
             image, people, ignored = compose(draw, options.image_size, self._augmentation, rng)
-            pixels.append((image.astype(np.float32) - 127.5) / 127.5)
+            pixels.append((image.astype(np.float32) - options.zero_point) / 127.5)
             targets.append(match(people, ignored, self._anchors, matched=options.matched, unmatched=options.unmatched))
         return np.stack(pixels), {
             "boxes": np.stack([target.boxes for target in targets]),

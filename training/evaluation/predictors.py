@@ -47,11 +47,16 @@ def load_predictor(path: Path, *, resize: ResizeMode = "stretch", threads: int =
 
 
 def predict_raw(
-    heads: RawHeads, anchors: FloatArray, image: Image, size: tuple[int, int], mode: ResizeMode
+    heads: RawHeads,
+    anchors: FloatArray,
+    image: Image,
+    size: tuple[int, int],
+    mode: ResizeMode,
+    zero_point: float = 127.5,
 ) -> Detections:
     """Run raw heads on one BGR picture and decode them: sigmoid scores, suppression at the pipeline's IoU."""
     pixels, geometry = resize_to_input(image, size[0], size[1], mode)
-    encodings, logits = heads(((pixels.astype(np.float32) - 127.5) / 127.5)[None])
+    encodings, logits = heads(((pixels.astype(np.float32) - zero_point) / 127.5)[None])
     scores = 1.0 / (1.0 + np.exp(-np.asarray(logits, np.float64)[0, :, _PERSON_COLUMN]))
     candidates = np.flatnonzero(scores >= _LOWEST_SCORE)
     boxes = decode_boxes(np.asarray(encodings)[0].reshape(-1, 4)[candidates], anchors[candidates])
@@ -74,6 +79,7 @@ def _keras(path: Path, resize: ResizeMode) -> Predictor:
     import keras  # noqa: PLC0415 - brings TensorFlow
 
     from training.model.ssdlite import anchors_of  # noqa: PLC0415
+    from training.trainable import zero_point  # noqa: PLC0415
 
     try:
         model = keras.models.load_model(path, compile=False)
@@ -86,4 +92,5 @@ def _keras(path: Path, resize: ResizeMode) -> Predictor:
         outputs = model(pixels, training=False)
         return outputs["box_encodings"], outputs["class_logits"]
 
-    return lambda image: predict_raw(heads, anchors, image, (width, height), resize)
+    zero = zero_point(model)
+    return lambda image: predict_raw(heads, anchors, image, (width, height), resize, zero)

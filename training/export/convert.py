@@ -13,8 +13,11 @@ from edge_app.errors import UserError
 from training.export.operators import count_operators, float_operators
 from training.export.post_process import OPERATOR, PostProcess, append_post_process
 from training.model.ssdlite import anchors_of
+from training.quantization.blocks import is_quantized
+from training.quantization.fake_quant import exporting
 
-Method = Literal["float", "dynamic-range", "float16", "full-integer"]
+Method = Literal["float", "dynamic-range", "float16", "full-integer", "qat"]
+_INTEGER_METHODS = ("full-integer", "qat")
 InputType = Literal["uint8", "float32"]
 
 # What may stay float in a full-integer detector: the post-process and the two conversions in front of it.
@@ -30,12 +33,14 @@ class Conversion:
         input_type: of the converted model; uint8 for full integer only.
         per_channel: one weight scale per output channel; False for one per tensor.
         post_process: options of the operator at the end.
+        strict: refuse a model of which any operator before the post-process stays float.
     """
 
     method: Method
     input_type: InputType
     per_channel: bool = True
     post_process: PostProcess = field(default_factory=PostProcess)
+    strict: bool = False
 
 
 def convert(
@@ -46,13 +51,20 @@ def convert(
     Args:
         model: from normalised pixels to box encodings and class logits.
         conversion: how.
-        representative: makes an iterator of inputs; needed for full integer.
+        representative: makes an iterator of inputs; needed for full integer. A model trained with quantisation
+            ("qat") brings its ranges along.
 
     Raises:
-        UserError: an operator that should be integer stayed float.
+        UserError: strict, and an operator stayed float; or ``qat`` of a model that was not trained so, or the reverse.
     """
     import tensorflow as tf  # noqa: PLC0415 - heavy, and only needed here
 
+    if is_quantized(model) != (conversion.method == "qat"):
+        raise UserError(
+            "the model was trained with quantisation; give --method qat"
+            if is_quantized(model)
+            else "the model was not trained with quantisation; train it with 'quantization' or give another --method"
+        )
     converter = tf.lite.TFLiteConverter.from_concrete_functions([_frozen_function(model)])
     converter._experimental_disable_per_channel = not conversion.per_channel
     if conversion.method != "float":
@@ -64,11 +76,13 @@ def convert(
             raise ValueError("full-integer quantisation needs a representative data set")
         converter.representative_dataset = representative
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        if conversion.input_type == "uint8":
-            converter.inference_input_type = tf.uint8
+    if conversion.method in _INTEGER_METHODS and conversion.input_type == "uint8":
+        converter.inference_input_type = tf.uint8
     content = append_post_process(converter.convert(), anchors_of(model), conversion.post_process)
-    if conversion.method == "full-integer":
-        _check_integer(content, conversion.input_type)
+    left = stayed_float(content, conversion.input_type) if conversion.strict else {}
+    if left:
+        names = ", ".join(f"{name} ({count})" for name, count in left.items())
+        raise UserError(f"these operators stay float: {names}; change these layers or quantise without --strict")
     return content
 
 
@@ -87,14 +101,12 @@ def _frozen_function(model: keras.Model) -> Any:
         outputs = model(image, training=False)
         return {"box_encodings": outputs["box_encodings"], "scores": ops.sigmoid(outputs["class_logits"])}
 
-    return convert_variables_to_constants_v2(raw_heads.get_concrete_function())
+    with exporting():
+        return convert_variables_to_constants_v2(raw_heads.get_concrete_function())
 
 
-def _check_integer(content: bytes, input_type: InputType) -> None:
-    """Refuse a model in which more stayed float than the end of a detector must."""
-    may = dict(_MAY_STAY_FLOAT)
-    if input_type == "float32":
-        may["QUANTIZE"] = 1
-    for name, count in count_operators(float_operators(content)).items():
-        if count > may.get(name, 0):
-            raise UserError(f"{count} {name} operators stayed float in full-integer quantisation; change that layer")
+def stayed_float(content: bytes, input_type: InputType) -> dict[str, int]:
+    """Count the operators that compute in float though an integer detector of that input has no need for it."""
+    may = {**_MAY_STAY_FLOAT, **({"QUANTIZE": 1} if input_type == "float32" else {})}
+    counts = count_operators(float_operators(content))
+    return {name: count for name, count in counts.items() if count > may.get(name, 0)}

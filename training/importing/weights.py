@@ -8,7 +8,8 @@ import keras
 
 from edge_app.errors import UserError
 from training.importing.frozen_graph import graph_weights, load_weights, read_graph
-from training.model.ssdlite import build_ssdlite
+from training.model.ssdlite import alpha_of, build_ssdlite, classes_of, shapes_of
+from training.quantization.blocks import QuantizedBlocks, is_quantized, precision_of
 
 
 def load_exportable(path: Path) -> keras.Model:
@@ -29,7 +30,15 @@ def load_exportable(path: Path) -> keras.Model:
                 f"{path} is not a Keras model ({str(error).splitlines()[0]}); give a .keras file"
             ) from error
         _, height, width, _ = source.inputs[0].shape
-        model = build_ssdlite(height=height, width=width, batch_size=1)
+        model = build_ssdlite(
+            height=height,
+            width=width,
+            classes=classes_of(source),
+            alpha=alpha_of(source),
+            anchors=shapes_of(source),
+            batch_size=1,
+            blocks=QuantizedBlocks(precision_of(source)) if is_quantized(source) else None,
+        )
         model.set_weights(source.get_weights())
         return model
     raise UserError(f"weights {path} are neither a frozen graph (.pb) nor a Keras model (.keras)")

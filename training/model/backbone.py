@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
-
-from training.model.layers import conv_bn, depthwise_bn
+from training.model.layers import Blocks
 
 SCOPE = "FeatureExtractor.MobilenetV2"
 # Expansion, output channels and stride of the 17 bottlenecks (table 2 of the paper).
@@ -31,41 +29,42 @@ def divisible_channels(channels: float, divisor: int = 8) -> int:
     return rounded + divisor if rounded < 0.9 * channels else rounded
 
 
-def feature_maps(image: Any, alpha: float = 1.0) -> list[Any]:
+def feature_maps(image: Any, blocks: Blocks, alpha: float = 1.0) -> list[Any]:
     """Build the feature extractor.
 
     Args:
         image: (batch, h, w, 3) float, ``(pixel - 127.5) / 127.5``.
+        blocks: what to build it of.
         alpha: width multiplier of the backbone.
 
     Returns:
         Six feature maps, finest first; for 300x300 they are 19, 10, 5, 3, 2 and 1 cells wide.
     """
-    x = conv_bn(image, f"{SCOPE}.Conv", divisible_channels(32 * alpha), kernel=3, stride=2)
+    x = blocks.conv(blocks.image(image), f"{SCOPE}.Conv", divisible_channels(32 * alpha), kernel=3, stride=2)
     first_feature = None
     for index, (expansion, channels, stride) in enumerate(_BOTTLENECKS):
         scope = f"{SCOPE}.expanded_conv" + (f"_{index}" if index else "")
-        x, expanded = _bottleneck(x, scope, expansion, divisible_channels(channels * alpha), stride)
+        x, expanded = _bottleneck(blocks, x, scope, expansion, divisible_channels(channels * alpha), stride)
         if index == _FIRST_FEATURE:
             first_feature = expanded
-    x = conv_bn(x, f"{SCOPE}.Conv_1", divisible_channels(1280 * max(alpha, 1.0)))
+    x = blocks.conv(x, f"{SCOPE}.Conv_1", divisible_channels(1280 * max(alpha, 1.0)))
     features = [first_feature, x]
     for number, (inner, outer) in enumerate(_EXTRAS, start=2):
-        x = conv_bn(x, f"{SCOPE}.layer_19_1_Conv2d_{number}_1x1_{inner}", inner)
+        x = blocks.conv(x, f"{SCOPE}.layer_19_1_Conv2d_{number}_1x1_{inner}", inner)
         scope = f"{SCOPE}.layer_19_2_Conv2d_{number}_3x3_s2_{outer}"
-        x = depthwise_bn(x, f"{scope}_depthwise", stride=2)
-        x = conv_bn(x, scope, outer)
+        x = blocks.depthwise(x, f"{scope}_depthwise", stride=2)
+        x = blocks.conv(x, scope, outer)
         features.append(x)
     return features
 
 
-def _bottleneck(x: Any, scope: str, expansion: int, channels: int, stride: int) -> tuple[Any, Any]:
+def _bottleneck(blocks: Blocks, x: Any, scope: str, expansion: int, channels: int, stride: int) -> tuple[Any, Any]:
     """Apply one inverted residual; returns its output and its expanded feature map."""
     inputs, expanded = x, x
     if expansion > 1:
-        expanded = conv_bn(x, f"{scope}.expand", expansion * x.shape[-1])
-    x = depthwise_bn(expanded, f"{scope}.depthwise", stride=stride)
-    x = conv_bn(x, f"{scope}.project", channels, activation=False)
+        expanded = blocks.conv(x, f"{scope}.expand", expansion * x.shape[-1])
+    x = blocks.depthwise(expanded, f"{scope}.depthwise", stride=stride)
+    x = blocks.conv(x, f"{scope}.project", channels, activation=False)
     if stride == 1 and inputs.shape[-1] == channels:
-        x = keras.layers.Add(name=f"{scope}.add")([inputs, x])
+        x = blocks.add(inputs, x, f"{scope}.add")
     return x, expanded

@@ -47,3 +47,19 @@ def _hardest_negatives(entropy: Any, person: Any, weight: Any) -> Any:
     wanted = ops.maximum(_NEGATIVES_PER_POSITIVE * ops.sum(person, axis=1, keepdims=True), _FEWEST_NEGATIVES)
     hard = (ops.cast(rank, "float32") < wanted) & (negative_loss >= 0.0)
     return ops.cast(hard, "float32")
+
+
+def distillation_loss(encodings: Any, logits: Any, wanted_encodings: Any, wanted_logits: Any) -> Any:
+    """Return how far outputs are from a teacher's, per anchor on which the teacher sees a person.
+
+    Args:
+        encodings, wanted_encodings: (batch, anchors, 4), of the student and of the teacher.
+        logits, wanted_logits: (batch, anchors, 2).
+    """
+    wanted = ops.sigmoid(wanted_logits)
+    sure = wanted[..., 1]
+    people = ops.maximum(ops.sum(sure), 1.0)
+    boxes = ops.sum(ops.sum(_smooth_l1(encodings - wanted_encodings), axis=-1) * sure)
+    # Less the teacher's own entropy, so that equal outputs cost nothing.
+    entropy = _sigmoid_cross_entropy(logits, wanted) - _sigmoid_cross_entropy(wanted_logits, wanted)
+    return (boxes + ops.sum(entropy)) / people

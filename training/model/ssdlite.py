@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Optional
 
 import keras
 
 from edge_app.records import FloatArray
-from training.model.anchors import AnchorGenerator
-from training.model.backbone import feature_maps
+from training.model.anchors import AnchorGenerator, MapShapes, generate_anchors
+from training.model.backbone import SCOPE, feature_maps
 from training.model.heads import heads
+from training.model.layers import Blocks, FloatBlocks
+
+# Channels of the last bottleneck of the full-width backbone.
+_WIDEST_BLOCK = 320
 
 
 def build_ssdlite(
@@ -18,8 +23,9 @@ def build_ssdlite(
     width: int = 300,
     classes: int = 1,
     alpha: float = 1.0,
-    anchors: Optional[AnchorGenerator] = None,
+    anchors: Optional[Sequence[MapShapes]] = None,
     batch_size: Optional[int] = None,
+    blocks: Optional[Blocks] = None,
 ) -> keras.Model:
     """Build the network.
 
@@ -27,23 +33,33 @@ def build_ssdlite(
         height, width: of the input, pixels.
         classes: without the background.
         alpha: width multiplier of the backbone.
-        anchors: shapes per cell; None takes the pretrained model's.
+        anchors: shapes of a cell of each map, finest first; None takes the pretrained model's.
         batch_size: 1 for export (a free batch leaves dynamic shapes that no accelerator takes), None for training.
+        blocks: what to build it of; None for float layers with batch normalisation.
 
     Returns:
         A model from (batch, height, width, 3) float ``(pixel - 127.5) / 127.5`` to a dictionary of ``box_encodings``
         (batch, anchors, 4) and ``class_logits`` (batch, anchors, 1 + classes), column 0 the background.
     """
-    generator = anchors or AnchorGenerator()
     image = keras.Input((height, width, 3), batch_size=batch_size, name="image")
-    features = feature_maps(image, alpha)
-    boxes, logits = heads(features, generator.per_cell(len(features)), 1 + classes)
+    blocks = blocks or FloatBlocks()
+    features = feature_maps(image, blocks, alpha)
+    shapes = anchors if anchors is not None else AnchorGenerator().shapes(len(features))
+    boxes, logits = heads(features, shapes, 1 + classes, blocks)
     return keras.Model(image, {"box_encodings": boxes, "class_logits": logits}, name="ssdlite_mobilenet_v2")
 
 
-def anchors_of(model: keras.Model, generator: Optional[AnchorGenerator] = None) -> FloatArray:
+def anchors_of(model: keras.Model) -> FloatArray:
     """Return the (anchors, 4) anchors of a model, in the order of its outputs: centre y, x, height, width."""
-    return (generator or AnchorGenerator()).generate(feature_grid(model))
+    return generate_anchors(shapes_of(model), feature_grid(model))
+
+
+def shapes_of(model: keras.Model) -> tuple[MapShapes, ...]:
+    """Return the anchors of a cell of each feature map, finest first."""
+    return tuple(
+        model.get_layer(f"BoxPredictor_{index}.BoxEncodingPredictor.reshape").shapes
+        for index in range(len(feature_grid(model)))
+    )
 
 
 def feature_grid(model: keras.Model) -> list[tuple[int, int]]:
@@ -54,3 +70,15 @@ def feature_grid(model: keras.Model) -> list[tuple[int, int]]:
         layer: Any = model.get_layer(f"BoxPredictor_{len(grid)}.BoxEncodingPredictor.conv")
         grid.append((int(layer.output.shape[1]), int(layer.output.shape[2])))
     return grid
+
+
+def classes_of(model: keras.Model) -> int:
+    """Return the number of classes without the background."""
+    cell = len(shapes_of(model)[0])
+    return int(model.get_layer("BoxPredictor_0.ClassPredictor.conv").output.shape[-1]) // cell - 1
+
+
+def alpha_of(model: keras.Model) -> float:
+    """Return the width multiplier of the backbone, from the channels of its last block."""
+    channels = int(model.get_layer(f"{SCOPE}.expanded_conv_16.project.conv").output.shape[-1])
+    return channels / _WIDEST_BLOCK

@@ -1,0 +1,1 @@
+"""Quantisation-aware training: folded weights, simulated integers, trained ranges."""
