@@ -15,6 +15,7 @@ import click  # noqa: E402
 
 from edge_app import __version__  # noqa: E402
 from training.commands import evaluate, export, fetch_pretrained, operators, quantize, train  # noqa: E402
+from training.parity.command import parity  # noqa: E402
 from training.prepare.command import prepare  # noqa: E402
 from training.scene_evaluation.command import evaluate_scene  # noqa: E402
 
@@ -25,7 +26,7 @@ def cli() -> None:
     """Makes, quantises and measures pedestrian detectors for edge devices."""
 
 
-for command in (fetch_pretrained, prepare, train, export, quantize, operators, evaluate, evaluate_scene):
+for command in (fetch_pretrained, prepare, train, export, quantize, operators, evaluate, parity, evaluate_scene):
     cli.add_command(command)
 
 

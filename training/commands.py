@@ -144,7 +144,7 @@ def evaluate(model: Path, data: Path, video: Optional[Path], resize: Any, block:
         labelled,
         block=block,
         progress=lambda items: tqdm(items, total=len(labelled), unit="picture", disable=None),
-    )
+    ).scores
     click.echo(json.dumps(asdict(scores), indent=2) if as_json else _table(model, scores))
 
 
@@ -221,6 +221,7 @@ def _table(model: Path, scores: Any) -> str:
         f"{model.name}: {scores.pictures} pictures, {scores.people} people",
         f"  AP 0.5:0.95 {scores.ap:.3f}   AP50 {scores.ap50:.3f}   AP75 {scores.ap75:.3f}   AR100 {scores.ar100:.3f}",
         f"  AP50, all-point interpolation {scores.ap50_all_points:.3f}, 95 % interval {low:.3f} to {high:.3f}",
+        f"  recall at precision 0.9 {scores.recall_at_precision:.3f}",
         "  by person height (pixels of a 300-row picture)",
     ]
     for name, row in scores.by_height.items():

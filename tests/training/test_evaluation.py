@@ -52,7 +52,7 @@ def finder(boxes_of_pictures):
 def test_perfect_boxes_score_one(tmp_path):
     truth = [[(10, 10, 20, 50)], [(50, 30, 25, 70), (120, 20, 20, 60)]]
     data = labelled(tmp_path, truth)
-    scores = evaluate_detector(finder([[(*box, 0.9) for box in boxes] for boxes in truth]), data, block=1)
+    scores = evaluate_detector(finder([[(*box, 0.9) for box in boxes] for boxes in truth]), data, block=1).scores
     assert (scores.ap, scores.ap50, scores.ap75, scores.ap50_all_points) == (1.0, 1.0, 1.0, 1.0)
     assert (scores.pictures, scores.people) == (2, 3)
 
@@ -60,7 +60,7 @@ def test_perfect_boxes_score_one(tmp_path):
 def test_a_miss_and_a_false_box_are_counted_as_worked_out_by_hand(tmp_path):
     data = labelled(tmp_path, [[(10, 10, 20, 50)], [(50, 30, 25, 70)]])
     found = [[(10, 10, 20, 50, 0.9), (150, 10, 20, 50, 0.95)], []]
-    scores = evaluate_detector(finder(found), data, block=1)
+    scores = evaluate_detector(finder(found), data, block=1).scores
     # best score is wrong, second is right: precision 1/2 at recall 1/2
     assert scores.ap50_all_points == pytest.approx(0.25)
 
@@ -68,7 +68,7 @@ def test_a_miss_and_a_false_box_are_counted_as_worked_out_by_hand(tmp_path):
 def test_ignored_regions_punish_nobody(tmp_path):
     data = labelled(tmp_path, [[(10, 10, 20, 50), (100, 0, 90, 100, "crowd")]])
     found = [[(10, 10, 20, 50, 0.8), (110, 20, 20, 60, 0.9), (150, 20, 20, 60, 0.9)]]
-    scores = evaluate_detector(finder(found), data, block=1)
+    scores = evaluate_detector(finder(found), data, block=1).scores
     assert scores.ap50 == pytest.approx(1.0)
     assert scores.people == 1
 
@@ -76,16 +76,16 @@ def test_ignored_regions_punish_nobody(tmp_path):
 def test_people_whom_the_labels_leave_out_by_rule_punish_nobody(tmp_path):
     found = [[(60, 60, 20, 50, 0.7), (10, 5, 20, 50, 0.9), (180, 60, 20, 50, 0.8)]]
     strict = labelled(tmp_path, [[(60, 60, 20, 50)]])
-    assert evaluate_detector(finder(found), strict, block=1).ap50_all_points == pytest.approx(1 / 3)
+    assert evaluate_detector(finder(found), strict, block=1).scores.ap50_all_points == pytest.approx(1 / 3)
     lenient = labelled(tmp_path, [[(60, 60, 20, 50)]], ignore_rects_foot=[[0, 0, 50, 60]])
-    assert evaluate_detector(finder(found), lenient, block=1).ap50_all_points == 1.0
+    assert evaluate_detector(finder(found), lenient, block=1).scores.ap50_all_points == 1.0
 
 
 def test_heights_are_measured_in_a_300_row_picture(tmp_path):
     # 12, 20 and 40 rows of 150 are 24, 40 and 80 of 300
     data = labelled(tmp_path, [[(10, 10, 10, 12), (50, 10, 10, 20), (90, 10, 20, 40)]])
     found = [[(10, 10, 10, 12, 0.9), (90, 10, 20, 40, 0.8)]]
-    bands = evaluate_detector(finder(found), data, block=1).by_height
+    bands = evaluate_detector(finder(found), data, block=1).scores.by_height
     assert {name: row["people"] for name, row in bands.items()} == {
         "under 32": 1, "32 to 64": 1, "64 to 128": 1, "over 128": 0,
     }  # fmt: skip
@@ -158,7 +158,7 @@ def test_keras_frozen_graph_and_tflite_agree(frozen_graph, pretrained_model, str
 @pytest.mark.skipif(not PETS.exists(), reason="../shared/data is not here")
 def test_the_released_int8_model_is_as_good_as_the_frozen_graph_on_pets(frozen_graph):
     data = load_labelled_pictures(PETS / "labels.json", PETS / "vtest.avi")
-    released = evaluate_detector(load_predictor(DEFAULT_MODEL), data, block=14)
-    pretrained = evaluate_detector(load_predictor(frozen_graph), data, block=14)
+    released = evaluate_detector(load_predictor(DEFAULT_MODEL), data, block=14).scores
+    pretrained = evaluate_detector(load_predictor(frozen_graph), data, block=14).scores
     assert abs(released.ap50_all_points - pretrained.ap50_all_points) <= 0.02
     assert released.ap50_all_points > 0.59

@@ -10,6 +10,7 @@ import numpy as np
 
 from edge_app.records import FloatArray
 from training.evaluation.metrics import HEIGHT_BANDS
+from training.evaluation.overlap import iou_matrix
 from training.model.anchors import AnchorShape, MapShapes, dense_shapes
 
 # A feature map is responsible for people up to this many of its cells tall; taller ones go to the next map.
@@ -85,7 +86,9 @@ def coverage(boxes: FloatArray, anchors: FloatArray, threshold: float) -> Anchor
         threshold: the matcher's.
     """
     corners = np.hstack([anchors[:, :2] - anchors[:, 2:] / 2, anchors[:, :2] + anchors[:, 2:] / 2])
-    best = np.array([_best_iou(box, corners) for box in boxes])
+    best = np.concatenate(
+        [iou_matrix(boxes[start : start + 100], corners).max(axis=1) for start in range(0, len(boxes), 100)]
+    )
     heights = (boxes[:, 2] - boxes[:, 0]) * 300.0
     bands = []
     for name, (low, high) in HEIGHT_BANDS.items():
@@ -115,10 +118,3 @@ def _k_means(sizes: FloatArray, count: int) -> FloatArray:
             ]
         )
     return centres[np.argsort(centres.prod(axis=1))]
-
-
-def _best_iou(box: FloatArray, corners: FloatArray) -> float:
-    low, high = np.maximum(box[:2], corners[:, :2]), np.minimum(box[2:], corners[:, 2:])
-    shared = np.prod(np.maximum(high - low, 0.0), axis=1)
-    union = np.prod(box[2:] - box[:2]) + np.prod(corners[:, 2:] - corners[:, :2], axis=1) - shared
-    return float((shared / union).max())

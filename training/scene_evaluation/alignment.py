@@ -9,6 +9,7 @@ import numpy as np
 
 from edge_app.records import FloatArray, IntArray
 from edge_app.tracking.association import assign
+from training.evaluation.overlap import iou_matrix
 from training.scene_evaluation.scene_files import IgnoreRegions, SceneRows
 
 # The overlap that MOTChallenge asks of a box.
@@ -70,15 +71,6 @@ def align(people: SceneRows, tracks: SceneRows, frames: int, regions: Optional[I
         aligned_frames.append(aligned)
         ignored += [(frame, int(track_id)) for track_id in dropped]
     return Alignment(tuple(aligned_frames), frozenset(ignored))
-
-
-def iou_matrix(a: FloatArray, b: FloatArray) -> FloatArray:
-    """Return the (N, M) intersection over union of (N, 4) and (M, 4) xyxy boxes."""
-    size = np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2])
-    intersection = np.maximum(size, 0.0).prod(axis=2)
-    area_a = (a[:, 2:] - a[:, :2]).prod(axis=1)
-    area_b = (b[:, 2:] - b[:, :2]).prod(axis=1)
-    return intersection / (area_a[:, None] + area_b[None] - intersection)
 
 
 def _align_frame(

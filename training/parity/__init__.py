@@ -1,0 +1,1 @@
+"""Parity: float, every kind of quantisation and the trained one side by side, on several sets."""
