@@ -14,7 +14,16 @@ from typing import NoReturn  # noqa: E402
 import click  # noqa: E402
 
 from edge_app import __version__  # noqa: E402
-from training.commands import evaluate, export, fetch_pretrained, operators, quantize, train  # noqa: E402
+from training.adapt.command import adapt  # noqa: E402
+from training.commands import (  # noqa: E402
+    evaluate,
+    export,
+    fetch_pretrained,
+    import_config,
+    operators,
+    quantize,
+    train,
+)
 from training.parity.command import parity  # noqa: E402
 from training.prepare.command import prepare  # noqa: E402
 from training.scene_evaluation.command import evaluate_scene  # noqa: E402
@@ -26,7 +35,19 @@ def cli() -> None:
     """Makes, quantises and measures pedestrian detectors for edge devices."""
 
 
-for command in (fetch_pretrained, prepare, train, export, quantize, operators, evaluate, parity, evaluate_scene):
+for command in (
+    fetch_pretrained,
+    import_config,
+    prepare,
+    train,
+    export,
+    quantize,
+    operators,
+    evaluate,
+    parity,
+    adapt,
+    evaluate_scene,
+):
     cli.add_command(command)
 
 

@@ -10,13 +10,16 @@ from typing import Any, Optional
 import click
 from tqdm import tqdm
 
+from edge_app.errors import UserError
 from training.pretrained import DEFAULT_FOLDER
 from training.pretrained import fetch_pretrained as fetch
 from training.tensorflow_start import start_tensorflow
 
 _FILE = click.Path(path_type=Path)
 _SOURCE = click.option(
-    "--weights", type=_FILE, help="frozen graph (.pb) or Keras model (.keras); default: the pretrained graph, fetched"
+    "--weights",
+    type=_FILE,
+    help="frozen graph (.pb), TF1 checkpoint or Keras model (.keras); default: the pretrained graph, fetched",
 )
 _OUT = click.option("--out", type=_FILE, required=True, help=".tflite file to write; its manifest goes beside it")
 _MOST = click.option(
@@ -104,6 +107,27 @@ def train(config_path: Path, out: Path) -> None:
     from training.train import train as run  # noqa: PLC0415 - brings TensorFlow
 
     click.echo(run(config, out))
+
+
+@click.command("import-config")
+@click.argument("pipeline", type=_FILE)
+@click.option("--out", type=_FILE, required=True, help="training configuration (YAML) to write")
+def import_config(pipeline: Path, out: Path) -> None:
+    """Make a training configuration from a TF Object Detection API pipeline.config (SSD MobileNetV2)."""
+    import yaml  # noqa: PLC0415 - keeps --help quick
+
+    from training.importing.pipeline_config import read_pipeline_config  # noqa: PLC0415
+
+    read = read_pipeline_config(pipeline)
+    header = [f"# From {pipeline.name}. Not carried over:", *(f"#   {line}" for line in read.left or ["nothing"])]
+    text = "\n".join([*header, yaml.safe_dump(read.config, sort_keys=False)])
+    try:
+        out.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{out} cannot be written ({error.strerror}); give another --out") from error
+    for line in read.left:
+        click.echo(f"not carried over: {line}", err=True)
+    click.echo(out)
 
 
 @click.command()

@@ -21,8 +21,17 @@ from training.data.pictures import StoredExample, load_examples
 from training.importing.weights import load_exportable
 from training.model.anchors import AnchorGenerator, MapShapes, generate_anchors
 from training.model.fit_anchors import coverage, fit_anchors
-from training.model.ssdlite import alpha_of, anchors_of, build_ssdlite, feature_grid, shapes_of
-from training.model.transfer import transfer_weights
+from training.model.losses import HardExampleMiner
+from training.model.ssdlite import (
+    alpha_of,
+    anchors_of,
+    build_ssdlite,
+    feature_grid,
+    finest_stride_of,
+    rebuild,
+    shapes_of,
+)
+from training.model.transfer import copy_weights, transfer_weights
 from training.prepare.tfrecord import read_shards
 from training.pretrained import DEFAULT_FOLDER, fetch_pretrained
 from training.progress import TrainingLog
@@ -35,6 +44,8 @@ from training.trainable import TrainableDetector, WarmupCosine, zero_point
 _ANCHOR_PICTURES = 200
 _ANCHOR_STREAM = 2**32
 _CALIBRATION_STREAM = 2**33
+# Batch normalisation of layers that the checkpoint does not have.
+_NEW_LAYER_MOMENTUM = 0.99
 
 WeightedSets = list[tuple[list[StoredExample], float]]
 
@@ -138,25 +149,33 @@ def _batches(config: TrainConfig, sets: WeightedSets, detector: keras.Model, see
 
 def _build(config: TrainConfig, sets: WeightedSets) -> TrainableDetector:
     """Build model and optimiser; prints how the anchors cover the people of the training sets."""
-    source = load_exportable(config.fine_tune_checkpoint or fetch_pretrained(DEFAULT_FOLDER))
+    source = load_exportable(config.fine_tune_checkpoint or fetch_pretrained(DEFAULT_FOLDER), config.person_class)
     shapes = _anchors(config, sets, source)
     size, alpha = config.image_size, alpha_of(source)
-    detector = build_ssdlite(height=size, width=size, alpha=alpha, anchors=shapes)
-    transfer_weights(source, detector)
+    detector = build_ssdlite(height=size, width=size, alpha=alpha, finest_stride=config.finest_stride, anchors=shapes)
+    new_layers = transfer_weights(source, detector)
     teacher: Optional[keras.Model] = None
     if config.distillation_weight > 0:
-        teacher = build_ssdlite(height=size, width=size, alpha=alpha, anchors=shapes)
-        teacher.set_weights(detector.get_weights())
+        teacher = rebuild(detector)
+        copy_weights(detector, teacher)
         teacher.trainable = False
     if config.quantization is not None:
         detector = _quantized(config, sets, detector)
     frozen = re.compile("|".join(config.freeze_variables) or "(?!)")
     for layer in detector.layers:
         normalises = isinstance(layer, keras.layers.BatchNormalization)
-        if frozen.search(layer.name) or (config.freeze_batch_norm and normalises):
+        if normalises and layer.name in new_layers:
+            # Its statistics have to be found within this run.
+            layer.momentum = _NEW_LAYER_MOMENTUM
+        elif frozen.search(layer.name) or (config.freeze_batch_norm and normalises):
             layer.trainable = False
     model = TrainableDetector(
-        detector, config.localization_weight, config.classification_weight, teacher, config.distillation_weight
+        detector,
+        config.localization_weight,
+        config.classification_weight,
+        teacher,
+        config.distillation_weight,
+        HardExampleMiner(**config.hard_example_miner.model_dump()),
     )
     average = config.optimizer.use_moving_average
     schedule = WarmupCosine(config.optimizer.learning_rate, config.optimizer.warmup_steps, config.num_steps)
@@ -175,12 +194,16 @@ def _anchors(config: TrainConfig, sets: WeightedSets, source: keras.Model) -> tu
     draw, augmentation = drawer(sets, rng), _augmentation(config)
     found = [compose(draw, config.image_size, augmentation, rng)[1] for _ in range(_ANCHOR_PICTURES)]
     boxes = np.concatenate(found)
-    grid = feature_grid(build_ssdlite(height=config.image_size, width=config.image_size))
+    grid = feature_grid(
+        build_ssdlite(height=config.image_size, width=config.image_size, finest_stride=config.finest_stride)
+    )
     settings = config.anchor_generator
     if settings.ssd_anchor_generator is not None:
         shapes = AnchorGenerator(**settings.ssd_anchor_generator.model_dump()).shapes(len(grid))
-    else:
+    elif config.finest_stride == finest_stride_of(source):
         shapes = shapes_of(source)
+    else:
+        shapes = AnchorGenerator().shapes(len(grid))
     if settings.fit_per_map is not None:
         shapes = fit_anchors(boxes, grid, shapes, settings.fit_per_map)
     tqdm.write(str(coverage(boxes, generate_anchors(shapes, grid), config.matched_threshold)))
@@ -203,10 +226,8 @@ def _plain(detector: keras.Model, config: TrainConfig) -> keras.Model:
     if config.quantization is not None:
         set_phase(detector, enabled=True, moving=False)
         return detector
-    copy = build_ssdlite(
-        height=config.image_size, width=config.image_size, alpha=alpha_of(detector), anchors=shapes_of(detector)
-    )
-    copy.set_weights(detector.get_weights())
+    copy = rebuild(detector)
+    copy_weights(detector, copy)
     return copy
 
 

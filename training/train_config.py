@@ -72,6 +72,13 @@ class AnchorConfig(_Section):
         return value
 
 
+class MinerConfig(_Section):
+    """See ``training.model.losses.HardExampleMiner``."""
+
+    max_negatives_per_positive: float = Field(3.0, gt=0)
+    min_negatives_per_image: float = Field(3.0, ge=0)
+
+
 class OptimizerConfig(_Section):
     """Adam with warm-up and cosine decay; the weights that are kept are a moving average."""
 
@@ -97,9 +104,11 @@ class QuantizationConfig(_Section):
 class TrainConfig(_Section):
     """A whole training run."""
 
-    fine_tune_checkpoint: Optional[Path] = Field(None, description="frozen graph or Keras model; None: pretrained")
+    fine_tune_checkpoint: Optional[Path] = Field(None, description="frozen graph, TF1 checkpoint or Keras model")
+    person_class: int = Field(1, ge=1, description="class of a graph or checkpoint that is the person")
     train: tuple[DataSetConfig, ...] = Field(min_length=1)
     image_size: int = Field(300, ge=96, le=640)
+    finest_stride: Literal[8, 16] = Field(16, description="of the feature maps; 8 for people under 40 pixels")
     batch_size: int = Field(8, ge=1, le=1024)
     num_steps: int = Field(2000, ge=1)
     seed: int = 0
@@ -107,6 +116,7 @@ class TrainConfig(_Section):
     unmatched_threshold: float = Field(0.5, gt=0, le=1)
     localization_weight: float = Field(1.0, ge=0)
     classification_weight: float = Field(1.0, ge=0)
+    hard_example_miner: MinerConfig = Field(default_factory=MinerConfig)
     quantization: Optional[QuantizationConfig] = None
     distillation_weight: float = Field(
         0.0, ge=0, description="of the difference to the model that training starts from"

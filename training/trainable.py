@@ -8,7 +8,7 @@ from typing import Any, Optional
 import keras
 from keras import ops
 
-from training.model.losses import distillation_loss, ssd_loss
+from training.model.losses import DEFAULT_MINER, HardExampleMiner, distillation_loss, ssd_loss
 from training.quantization.blocks import INPUT_ZERO_POINT, is_quantized
 
 # Pixels of a float model are centred on 127.5, those of an integer one on a whole number.
@@ -25,12 +25,14 @@ class TrainableDetector(keras.Model):
         classification_weight: float,
         teacher: Optional[keras.Model] = None,
         distillation_weight: float = 0.0,
+        miner: HardExampleMiner = DEFAULT_MINER,
     ) -> None:
         """Args:
         detector: to be trained, float or quantised.
         localization_weight, classification_weight: of the losses on labels.
         teacher: float detector with the same anchors whose outputs are to be kept; None for labels only.
         distillation_weight: of the difference to the teacher's outputs.
+        miner: of negatives.
         """
         super().__init__(name="trainable")
         self.detector = detector
@@ -38,6 +40,7 @@ class TrainableDetector(keras.Model):
         # In a list, so that Keras does not take the teacher's weights for this model's.
         self._teacher = [teacher]
         self._teacher_shift = (zero_point(detector) - FLOAT_ZERO_POINT) / FLOAT_ZERO_POINT
+        self._miner = miner
         names = ["localization", "classification", *(["distillation"] if teacher is not None else [])]
         self._means = [keras.metrics.Mean(name) for name in names]
 
@@ -50,7 +53,7 @@ class TrainableDetector(keras.Model):
     ) -> Any:
         """Return the weighted sum of the losses."""
         encodings, logits = (ops.cast(y_pred[name], "float32") for name in ("box_encodings", "class_logits"))
-        losses = list(ssd_loss(encodings, logits, y["boxes"], y["person"], y["weight"]))
+        losses = list(ssd_loss(encodings, logits, y["boxes"], y["person"], y["weight"], self._miner))
         teacher = self._teacher[0]
         if teacher is not None:
             wanted = teacher(x + self._teacher_shift, training=False)

@@ -49,6 +49,25 @@ def graph_weights(graph: Any) -> dict[str, NDArray[np.float32]]:
     }
 
 
+def read_checkpoint(prefix: Path) -> dict[str, NDArray[np.float32]]:
+    """Return every trained weight of a TensorFlow 1 checkpoint by its name; slots of optimisers are left out.
+
+    Args:
+        prefix: what the names of its files have in common, such as ``model.ckpt``.
+
+    Raises:
+        UserError: the files are damaged or incomplete.
+    """
+    import tensorflow as tf  # noqa: PLC0415 - heavy, and only needed here
+
+    try:
+        reader = tf.train.load_checkpoint(str(prefix))
+        names = [name for name in reader.get_variable_to_shape_map() if name.rsplit("/", 1)[-1] in _WEIGHT_SUFFIXES]
+        return {name: reader.get_tensor(name) for name in names}
+    except (tf.errors.OpError, ValueError, RuntimeError) as error:
+        raise UserError(f"checkpoint {prefix} cannot be read; give all of its files (.index, .data-...)") from error
+
+
 def load_weights(model: keras.Model, weights: dict[str, NDArray[np.float32]]) -> None:
     """Set all weights of an SSDLite model from TF Object Detection API names.
 

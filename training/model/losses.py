@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from keras import ops
 
-# Negatives that count, for each positive and at least for each picture (hard_example_miner of the pretrained pipeline).
-_NEGATIVES_PER_POSITIVE = 3.0
-_FEWEST_NEGATIVES = 3.0
+
+@dataclass(frozen=True)
+class HardExampleMiner:
+    """Which negatives count: the hardest ones (the OD API's ``hard_example_miner``).
+
+    Attributes:
+        max_negatives_per_positive: for each anchor of a person.
+        min_negatives_per_image: at least, in every picture.
+    """
+
+    max_negatives_per_positive: float = 3.0
+    min_negatives_per_image: float = 3.0
 
 
-def ssd_loss(encodings: Any, logits: Any, target_boxes: Any, person: Any, weight: Any) -> tuple[Any, Any]:
+DEFAULT_MINER = HardExampleMiner()
+
+
+def ssd_loss(
+    encodings: Any,
+    logits: Any,
+    target_boxes: Any,
+    person: Any,
+    weight: Any,
+    miner: HardExampleMiner = HardExampleMiner(),
+) -> tuple[Any, Any]:
     """Return the localisation and the classification loss, each a scalar per positive anchor.
 
     Args:
@@ -20,13 +40,14 @@ def ssd_loss(encodings: Any, logits: Any, target_boxes: Any, person: Any, weight
         target_boxes: (batch, anchors, 4).
         person: (batch, anchors), 1 on anchors of a person.
         weight: (batch, anchors), 0 where an anchor teaches nothing.
+        miner: of negatives.
     """
     positives = ops.maximum(ops.sum(person), 1.0)
     localisation = ops.sum(ops.sum(_smooth_l1(encodings - target_boxes), axis=-1) * person) / positives
     # Both columns are trained: background to 1 on negatives, person to 1 on positives.
     labels = ops.stack([1.0 - person, person], axis=-1)
     entropy = ops.sum(_sigmoid_cross_entropy(logits, labels), axis=-1) * weight
-    chosen = person + _hardest_negatives(entropy, person, weight)
+    chosen = person + _hardest_negatives(entropy, person, weight, miner)
     classification = ops.sum(entropy * ops.stop_gradient(chosen)) / positives
     return localisation, classification
 
@@ -40,11 +61,12 @@ def _sigmoid_cross_entropy(logits: Any, labels: Any) -> Any:
     return ops.maximum(logits, 0.0) - logits * labels + ops.log1p(ops.exp(-ops.abs(logits)))
 
 
-def _hardest_negatives(entropy: Any, person: Any, weight: Any) -> Any:
+def _hardest_negatives(entropy: Any, person: Any, weight: Any, miner: HardExampleMiner) -> Any:
     """Return (batch, anchors), 1 on the negatives with the largest loss of each picture."""
     negative_loss = ops.where((person < 0.5) & (weight > 0.5), entropy, -1.0)
     rank = ops.argsort(ops.argsort(-negative_loss, axis=1), axis=1)
-    wanted = ops.maximum(_NEGATIVES_PER_POSITIVE * ops.sum(person, axis=1, keepdims=True), _FEWEST_NEGATIVES)
+    wanted = miner.max_negatives_per_positive * ops.sum(person, axis=1, keepdims=True)
+    wanted = ops.maximum(wanted, miner.min_negatives_per_image)
     hard = (ops.cast(rank, "float32") < wanted) & (negative_loss >= 0.0)
     return ops.cast(hard, "float32")
 

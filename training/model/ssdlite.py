@@ -9,12 +9,9 @@ import keras
 
 from edge_app.records import FloatArray
 from training.model.anchors import AnchorGenerator, MapShapes, generate_anchors
-from training.model.backbone import SCOPE, feature_maps
+from training.model.backbone import FINE_SCOPE, SCOPE, WIDEST_BLOCK, feature_maps
 from training.model.heads import heads
 from training.model.layers import Blocks, FloatBlocks
-
-# Channels of the last bottleneck of the full-width backbone.
-_WIDEST_BLOCK = 320
 
 
 def build_ssdlite(
@@ -23,6 +20,7 @@ def build_ssdlite(
     width: int = 300,
     classes: int = 1,
     alpha: float = 1.0,
+    finest_stride: int = 16,
     anchors: Optional[Sequence[MapShapes]] = None,
     batch_size: Optional[int] = None,
     blocks: Optional[Blocks] = None,
@@ -33,6 +31,7 @@ def build_ssdlite(
         height, width: of the input, pixels.
         classes: without the background.
         alpha: width multiplier of the backbone.
+        finest_stride: 16 or 8, pixels between the cells of the finest feature map; see ``feature_maps``.
         anchors: shapes of a cell of each map, finest first; None takes the pretrained model's.
         batch_size: 1 for export (a free batch leaves dynamic shapes that no accelerator takes), None for training.
         blocks: what to build it of; None for float layers with batch normalisation.
@@ -43,10 +42,25 @@ def build_ssdlite(
     """
     image = keras.Input((height, width, 3), batch_size=batch_size, name="image")
     blocks = blocks or FloatBlocks()
-    features = feature_maps(image, blocks, alpha)
+    features = feature_maps(image, blocks, alpha, finest_stride)
     shapes = anchors if anchors is not None else AnchorGenerator().shapes(len(features))
     boxes, logits = heads(features, shapes, 1 + classes, blocks)
     return keras.Model(image, {"box_encodings": boxes, "class_logits": logits}, name="ssdlite_mobilenet_v2")
+
+
+def rebuild(model: keras.Model, *, batch_size: Optional[int] = None, blocks: Optional[Blocks] = None) -> keras.Model:
+    """Build the network of ``model`` once more, with new weights, for another batch or of other blocks."""
+    _, height, width, _ = model.inputs[0].shape
+    return build_ssdlite(
+        height=height,
+        width=width,
+        classes=classes_of(model),
+        alpha=alpha_of(model),
+        finest_stride=finest_stride_of(model),
+        anchors=shapes_of(model),
+        batch_size=batch_size,
+        blocks=blocks,
+    )
 
 
 def anchors_of(model: keras.Model) -> FloatArray:
@@ -81,4 +95,9 @@ def classes_of(model: keras.Model) -> int:
 def alpha_of(model: keras.Model) -> float:
     """Return the width multiplier of the backbone, from the channels of its last block."""
     channels = int(model.get_layer(f"{SCOPE}.expanded_conv_16.project.conv").output.shape[-1])
-    return channels / _WIDEST_BLOCK
+    return channels / WIDEST_BLOCK
+
+
+def finest_stride_of(model: keras.Model) -> int:
+    """Return the pixels between the cells of the finest feature map: 8 or 16."""
+    return 8 if any(layer.name.startswith(FINE_SCOPE) for layer in model.layers) else 16

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from typing import Optional
 
 import keras
 import numpy as np
@@ -11,57 +13,108 @@ from edge_app.box_decoding import SCALES
 from edge_app.errors import UserError
 from edge_app.records import FloatArray
 from training.model.anchors import AnchorShape, MapShapes
-from training.model.ssdlite import feature_grid, shapes_of
+from training.model.ssdlite import classes_of, feature_grid, finest_stride_of, shapes_of
+
+_HEAD = re.compile(r"BoxPredictor_(\d+)")
+_LAST_OF_HEAD = re.compile(r"BoxPredictor_\d+\.(BoxEncoding|Class)Predictor\.conv")
+# Logit of the background, and of no person, in a head that has learned nothing yet.
+_FIRST_LOGIT = 3.0
 
 
-def transfer_weights(source: keras.Model, target: keras.Model, columns: Sequence[int] = (0, 1)) -> None:
+def transfer_weights(source: keras.Model, target: keras.Model, columns: Sequence[int] = (0, 1)) -> set[str]:
     """Set the weights of ``target`` so that it detects what ``source`` detects.
 
     Every new anchor takes over the head of the most similar old anchor of its map. Its box row is scaled and shifted
     such that it goes on to predict the very same box: encodings are linear in the anchor's size and in the logarithm
-    of it.
+    of it. A map that ``source`` does not have keeps its random head, which starts out seeing nobody.
 
     Args:
         source: any detector of ``build_ssdlite``.
         target: another one of the same width; its classes are those in ``columns``.
         columns: class columns of ``source`` that ``target`` keeps, the background (0) first.
 
+    Returns:
+        Names of the layers that ``source`` does not have.
+
     Raises:
-        UserError: the networks differ in more than anchors, size and classes.
+        UserError: the networks differ in more than anchors, feature maps, size and classes.
     """
-    grid = feature_grid(target)
-    old_shapes, new_shapes = shapes_of(source), shapes_of(target)
-    if len(old_shapes) != len(new_shapes):
-        raise UserError(
-            f"the checkpoint has {len(old_shapes)} feature maps, not {len(new_shapes)}; give one of the same network"
-        )
-    heads = {f"BoxPredictor_{index}.{kind}.conv" for index in range(len(grid)) for kind in _KINDS}
+    homes = _corresponding_maps(source, target)
+    known = {layer.name for layer in source.layers}
+    new_layers: set[str] = set()
     for layer in target.layers:
-        if layer.name not in heads:
-            _copy(source, layer)
-    for index, (cells, old, new) in enumerate(zip(grid, old_shapes, new_shapes)):
-        nearest = [_most_similar(shape, old) for shape in new]
-        box = f"BoxPredictor_{index}.BoxEncodingPredictor.conv"
-        kernel, bias = source.get_layer(box).get_weights()
-        scale, shift = _box_rows(old, new, nearest, cells)
-        rows = kernel.reshape(kernel.shape[2], len(old), 4)[:, nearest] * scale
-        values = bias.reshape(len(old), 4)[nearest] * scale + shift
-        target.get_layer(box).set_weights([rows.reshape(1, 1, kernel.shape[2], -1), values.reshape(-1)])
-        name = f"BoxPredictor_{index}.ClassPredictor.conv"
-        kernel, bias = source.get_layer(name).get_weights()
-        picked = kernel.reshape(kernel.shape[2], len(old), -1)[:, nearest][:, :, list(columns)]
-        values = bias.reshape(len(old), -1)[nearest][:, list(columns)]
-        target.get_layer(name).set_weights([picked.reshape(1, 1, kernel.shape[2], -1), values.reshape(-1)])
+        name = _name_in_source(layer.name, homes)
+        if name is None or name not in known:
+            new_layers.add(layer.name)
+        elif not _LAST_OF_HEAD.fullmatch(layer.name):
+            _copy(source, layer, name)
+    for index, home in enumerate(homes):
+        if home is None:
+            _see_nobody(target, index)
+        else:
+            _transfer_head(source, target, home, index, columns)
+    return new_layers
 
 
-_KINDS = ("BoxEncodingPredictor", "ClassPredictor")
+def _corresponding_maps(source: keras.Model, target: keras.Model) -> list[Optional[int]]:
+    """Return for each feature map of ``target`` the index of the same one in ``source``."""
+    shift = {8: 0, 16: 1}
+    offset = shift[finest_stride_of(target)] - shift[finest_stride_of(source)]
+    count = len(feature_grid(source))
+    return [index + offset if 0 <= index + offset < count else None for index in range(len(feature_grid(target)))]
 
 
-def _copy(source: keras.Model, layer: keras.layers.Layer) -> None:
+def _name_in_source(name: str, homes: Sequence[Optional[int]]) -> Optional[str]:
+    found = _HEAD.match(name)
+    if found is None:
+        return name
+    home = homes[int(found.group(1))]
+    return None if home is None else f"BoxPredictor_{home}{name[found.end() :]}"
+
+
+def _transfer_head(source: keras.Model, target: keras.Model, home: int, index: int, columns: Sequence[int]) -> None:
+    old, new = shapes_of(source)[home], shapes_of(target)[index]
+    nearest = [_most_similar(shape, old) for shape in new]
+    kernel, bias = source.get_layer(f"BoxPredictor_{home}.BoxEncodingPredictor.conv").get_weights()
+    scale, shift = _box_rows(old, new, nearest, feature_grid(target)[index])
+    rows = kernel.reshape(kernel.shape[2], len(old), 4)[:, nearest] * scale
+    values = bias.reshape(len(old), 4)[nearest] * scale + shift
+    box = target.get_layer(f"BoxPredictor_{index}.BoxEncodingPredictor.conv")
+    box.set_weights([rows.reshape(1, 1, kernel.shape[2], -1), values.reshape(-1)])
+    kernel, bias = source.get_layer(f"BoxPredictor_{home}.ClassPredictor.conv").get_weights()
+    picked = kernel.reshape(kernel.shape[2], len(old), -1)[:, nearest][:, :, list(columns)]
+    values = bias.reshape(len(old), -1)[nearest][:, list(columns)]
+    classes = target.get_layer(f"BoxPredictor_{index}.ClassPredictor.conv")
+    classes.set_weights([picked.reshape(1, 1, kernel.shape[2], -1), values.reshape(-1)])
+
+
+def _see_nobody(target: keras.Model, index: int) -> None:
+    """Let a new head start out sure of the background; else its thousands of anchors drown all others at first."""
+    layer = target.get_layer(f"BoxPredictor_{index}.ClassPredictor.conv")
+    kernel, bias = layer.get_weights()
+    columns = classes_of(target) + 1
+    bias.reshape(-1, columns)[:] = -_FIRST_LOGIT
+    bias.reshape(-1, columns)[:, 0] = _FIRST_LOGIT
+    layer.set_weights([0.1 * kernel, bias])
+
+
+def copy_weights(source: keras.Model, target: keras.Model) -> None:
+    """Set the weights of ``target`` to those of the same network ``source``, layer by layer.
+
+    By name: Keras orders layers by depth, so that one more layer anywhere changes the order of all weights.
+
+    Raises:
+        UserError: a layer has other shapes.
+    """
+    for layer in target.layers:
+        _copy(source, layer, layer.name)
+
+
+def _copy(source: keras.Model, layer: keras.layers.Layer, name: str) -> None:
     wanted = layer.get_weights()
     if not wanted:
         return
-    given = source.get_layer(layer.name).get_weights()
+    given = source.get_layer(name).get_weights()
     shapes = [tuple(array.shape) for array in given], [tuple(array.shape) for array in wanted]
     if shapes[0] != shapes[1]:
         raise UserError(

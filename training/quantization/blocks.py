@@ -11,7 +11,7 @@ import numpy as np
 
 from edge_app.records import FloatArray
 from training.model.layers import BATCH_NORM_EPSILON
-from training.model.ssdlite import alpha_of, build_ssdlite, classes_of, shapes_of
+from training.model.ssdlite import rebuild
 from training.quantization.layers import ActivationRange, QuantizedConv
 
 # A uint8 input of scale 1 / 127.5 and zero point 127: what the converter gives pixels that span -1 to 1.
@@ -85,17 +85,7 @@ def quantized_from(model: keras.Model, precision: Precision, batch_size: Optiona
         precision: of the integers.
         batch_size: as for ``build_ssdlite``.
     """
-    _, height, width, _ = model.inputs[0].shape
-    classes = classes_of(model)
-    quantized = build_ssdlite(
-        height=height,
-        width=width,
-        classes=classes,
-        alpha=alpha_of(model),
-        anchors=shapes_of(model),
-        batch_size=batch_size,
-        blocks=QuantizedBlocks(precision),
-    )
+    quantized = rebuild(model, batch_size=batch_size, blocks=QuantizedBlocks(precision))
     names = {layer.name for layer in model.layers}
     for layer in convolutions_of(quantized):
         kernel, bias = _folded(model, layer, names)
