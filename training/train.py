@@ -35,6 +35,7 @@ from training.model.transfer import copy_weights, transfer_weights
 from training.prepare.tfrecord import read_shards
 from training.pretrained import DEFAULT_FOLDER, fetch_pretrained
 from training.progress import TrainingLog
+from training.provenance import write_provenance
 from training.quantization.blocks import Precision, quantized_from
 from training.quantization.schedule import calibrate, set_phase
 from training.train_config import DataSetConfig, TrainConfig
@@ -67,6 +68,7 @@ def train(config: TrainConfig, out: Path) -> Path:
             model.optimizer.finalize_variable_values(model.trainable_variables)
     path = out / "model.keras"
     _plain(model.detector, config).save(path)
+    write_provenance(path, config, sets)
     return path
 
 

@@ -250,3 +250,24 @@ def test_one_batch_on_two_devices_is_one_batch(undisturbed):
     assert done.returncode == 0, done.stderr[-2000:]
     assert (folder / "two" / "model.keras").is_file()
     assert "step 2 of 2: loss" in done.stdout.replace("localization", "loss")
+
+
+def test_a_set_without_anybody_is_named(undisturbed):
+    from training.train import train
+
+    folder, config, _ = undisturbed
+    empty = examples_set(folder / "nobody", pictures=2)
+    coco = json.loads((empty / "labels.json").read_text())
+    coco["annotations"] = [entry for entry in coco["annotations"] if entry["iscrowd"]]
+    (empty / "labels.json").write_text(json.dumps(coco))
+    sets = (config.train[0].model_copy(update={"labels": empty}),)
+    with pytest.raises(UserError, match="nobody has no labelled person"):
+        train(config.model_copy(update={"train": sets}), folder / "empty")
+
+
+def test_a_class_that_the_checkpoint_does_not_have_is_named(undisturbed):
+    from training.train import train
+
+    folder, config, _ = undisturbed
+    with pytest.raises(UserError, match=r"has 1 classes besides the background, so class 2 can't be the person"):
+        train(config.model_copy(update={"person_class": 2}), folder / "classes")

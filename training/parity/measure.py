@@ -25,6 +25,8 @@ from training.export.operators import count_operators, read_operators
 # Detections from this score on are what a user sees; below it models may differ without anyone noticing.
 _SEEN_SCORE = 0.4
 _MATCH_IOU = 0.5
+# Whoever is found with this score is hidden in pictures.
+_HIDDEN_SCORE = 0.05
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class Disagreement:
         data, model, image_id: which.
         amount: lost and extra detections, and the mean change of scores of the others.
         reference, other, truth: (N, 4) boxes, source pixels xyxy; the first two with scores of 0.4 or more.
+        maybe: (N, 4) boxes of weaker detections of both: nobody that either suspects is shown.
     """
 
     data: str
@@ -73,6 +76,7 @@ class Disagreement:
     reference: FloatArray
     other: FloatArray
     truth: FloatArray
+    maybe: FloatArray
 
 
 @dataclass(frozen=True)
@@ -178,7 +182,8 @@ def _beside(
         lost, extra = lost + missing, extra + new
         amount = missing + new + float(change.mean() if len(change) else 0.0)
         people = _corners(np.array(truth.get(key, []), np.float64))
-        differing.append(Disagreement(*names, key, amount, their_boxes[seen], boxes[shown], people))
+        weak = np.concatenate([their_boxes[their_scores >= _HIDDEN_SCORE], boxes[scores >= _HIDDEN_SCORE]])
+        differing.append(Disagreement(*names, key, amount, their_boxes[seen], boxes[shown], people, weak))
     agreement = (float(np.mean(overlaps)), float(np.mean(changes))) if overlaps else None
     return ModelOnSet(mine.scores, difference, interval, agreement, lost, extra), differing
 

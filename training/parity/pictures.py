@@ -45,7 +45,7 @@ def write_pictures(
 
 
 def _side_by_side(picture: Image, one: Disagreement, privacy: PrivacyMode) -> Image:
-    boxes = np.concatenate([one.truth, one.reference, one.other]).astype(np.float32)
+    boxes = np.concatenate([one.truth, one.reference, one.other, one.maybe]).astype(np.float32)
     hidden = hide_people(picture, boxes, privacy)
     halves = [_drawn(hidden, one.truth, found, colour) for found, colour in
               ((one.reference, _REFERENCE), (one.other, _MODEL))]  # fmt: skip
