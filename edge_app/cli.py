@@ -14,6 +14,7 @@ from typing import Any, NoReturn, Optional  # noqa: E402
 import click  # noqa: E402
 
 from edge_app import __version__  # noqa: E402
+from edge_app.calibration.command import calibrate  # noqa: E402
 from edge_app.config import Config, config_schema, load_config  # noqa: E402
 
 _CONFIG = click.option("--config", "config_path", type=click.Path(path_type=Path), help="configuration file (YAML)")
@@ -100,6 +101,9 @@ def bench(
 
     result = run_bench(_configured(config_path, model), video, rounds)
     click.echo(json.dumps(result, indent=2) if as_json else format_bench(result))
+
+
+cli.add_command(calibrate)
 
 
 @cli.group()
