@@ -174,14 +174,25 @@ def operators(models: tuple[Path, ...]) -> None:
 @click.option("--video", type=_FILE, help="take pictures from this video; the labels name its frames")
 @click.option("--resize", type=click.Choice(["stretch", "letterbox"]), default="stretch", help="for .keras and .pb")
 @click.option("--block", type=click.IntRange(min=1), default=14, show_default=True, help="pictures per bootstrap block")
+@click.option("--frames", type=click.IntRange(min=1), nargs=2, metavar="FIRST LAST", help="of --video, both included")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
-def evaluate(model: Path, data: Path, video: Optional[Path], resize: Any, block: int, as_json: bool) -> None:
+def evaluate(
+    model: Path,
+    data: Path,
+    video: Optional[Path],
+    resize: Any,
+    block: int,
+    frames: Optional[tuple[int, int]],
+    as_json: bool,
+) -> None:
     """Measure a detector on labelled pictures: COCO metrics, AP50 by person height, sampling error."""
     from training.evaluation.labelled_pictures import load_labelled_pictures  # noqa: PLC0415 - keeps --help quick
     from training.evaluation.metrics import evaluate_detector  # noqa: PLC0415
     from training.evaluation.predictors import load_predictor  # noqa: PLC0415
 
     labelled = load_labelled_pictures(data, video)
+    if frames is not None:
+        labelled = labelled.within(*frames)
     if model.suffix.lower() != ".tflite":
         start_tensorflow()
     predict = load_predictor(model, resize=resize)

@@ -10,8 +10,14 @@ import pytest
 from edge_app.config import DEFAULT_MODEL
 from edge_app.errors import UserError
 from edge_app.records import Detections
-from training.evaluation.labelled_pictures import load_labelled_pictures
-from training.evaluation.metrics import PictureMatches, average_precision, bootstrap_interval, evaluate_detector
+from training.evaluation.labelled_pictures import LabelledPictures, load_labelled_pictures
+from training.evaluation.metrics import (
+    PictureMatches,
+    average_precision,
+    bootstrap_interval,
+    evaluate_detector,
+    recall_at_precision,
+)
 from training.evaluation.predictors import load_predictor
 
 PETS = Path("../shared/data/pets")
@@ -162,3 +168,25 @@ def test_the_released_int8_model_is_as_good_as_the_frozen_graph_on_pets(frozen_g
     pretrained = evaluate_detector(load_predictor(frozen_graph), data, block=14).scores
     assert abs(released.ap50_all_points - pretrained.ap50_all_points) <= 0.02
     assert released.ap50_all_points > 0.59
+
+
+def test_recall_at_a_precision_is_that_of_the_best_threshold():
+    # right, right, wrong, right of 5 people: precision 1, 1, 2/3, 3/4
+    one = PictureMatches(np.array([0.9, 0.8, 0.7, 0.6]), np.array([True, True, False, True]), 5)
+    assert recall_at_precision([one], 0.9) == pytest.approx(2 / 5)
+    assert recall_at_precision([one], 0.75) == pytest.approx(3 / 5)
+    assert recall_at_precision([matches(False, False)], 0.9) == 0.0
+
+
+def test_a_part_of_a_video_keeps_its_own_labels():
+    coco = {
+        "images": [{"id": number, "frame": number, "file_name": ""} for number in (1, 6, 11)],
+        "annotations": [{"id": number, "image_id": number, "category_id": 1} for number in (1, 6, 11)],
+        "categories": [],
+    }
+    data = LabelledPictures(coco, Path(), None, 1, np.zeros((0, 4)), ignore_at_border=False)
+    part = data.within(2, 11)
+    assert [record["id"] for record in part.coco["images"]] == [6, 11]
+    assert [entry["image_id"] for entry in part.coco["annotations"]] == [6, 11]
+    with pytest.raises(UserError, match="no frame from 12 to 20"):
+        data.within(12, 20)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Optional
 
@@ -54,6 +54,19 @@ class LabelledPictures:
             if picture is None:
                 raise UserError(f"picture {path} is missing or cannot be read; restore it or remove it from the labels")
             yield record, picture.astype(np.uint8, copy=False)
+
+    def within(self, first: int, last: int) -> LabelledPictures:
+        """Return the set of the video frames ``first`` to ``last``, both included.
+
+        Raises:
+            UserError: the labels name no such frame.
+        """
+        images = [record for record in self.coco["images"] if first <= int(record.get("frame", -1)) <= last]
+        if not images:
+            raise UserError(f"the labels name no frame from {first} to {last}; check --frames")
+        kept = {record["id"] for record in images}
+        annotations = [entry for entry in self.coco["annotations"] if entry["image_id"] in kept]
+        return replace(self, coco={**self.coco, "images": images, "annotations": annotations})
 
     def _frames(self, video: Path) -> Iterator[tuple[dict[str, Any], Image]]:
         wanted = {int(record["frame"]): record for record in self.coco["images"]}
