@@ -89,7 +89,8 @@ def _keras(path: Path, resize: ResizeMode) -> Predictor:
     anchors = anchors_of(model)
 
     def heads(pixels: NDArray[np.float32]) -> tuple[Any, Any]:
-        outputs = model(pixels, training=False)
+        # Compiled, unlike a plain call.
+        outputs = model.predict_on_batch(pixels)
         return outputs["box_encodings"], outputs["class_logits"]
 
     zero = zero_point(model)
