@@ -72,3 +72,22 @@ def test_other_sizes_widths_and_class_counts_can_be_built():
 @pytest.mark.parametrize(("channels", "rounded"), [(32, 32), (11.2, 16), (33.6, 32), (24 * 0.35, 8), (96 * 0.5, 48)])
 def test_channels_are_rounded_by_mobilenets_rule(channels, rounded):
     assert divisible_channels(channels) == rounded
+
+
+def test_distillation_costs_nothing_where_outputs_agree_and_ignores_what_is_background_to_both():
+    from training.model.losses import distillation_loss
+
+    rng = np.random.default_rng(0)
+    boxes = rng.normal(size=(1, 6, 4)).astype(np.float32)
+    logits = np.full((1, 6, 2), -9.0, np.float32)
+    logits[0, 2, 1] = 3.0
+    assert float(distillation_loss(boxes, logits, boxes, logits)) == 0.0
+    background = boxes.copy()
+    background[0, 0] += 5.0
+    assert float(distillation_loss(background, logits, boxes, logits)) == 0.0
+    weaker = logits.copy()
+    weaker[0, 2, 1] = 0.0
+    assert float(distillation_loss(boxes, weaker, boxes, logits)) == pytest.approx(4 * 0.4526**2 / 0.9526, rel=1e-3)
+    still_background = logits.copy()
+    still_background[0, 4] = -6.0
+    assert float(distillation_loss(boxes, still_background, boxes, logits)) < 1e-4

@@ -22,6 +22,9 @@ class HardExampleMiner:
 
 
 DEFAULT_MINER = HardExampleMiner()
+# Score from which a teacher's box is worth keeping, and how much a difference of scores weighs beside one of boxes.
+_SURE_SCORE = 0.1
+_SCORE_WEIGHT = 4.0
 
 
 def ssd_loss(
@@ -72,16 +75,18 @@ def _hardest_negatives(entropy: Any, person: Any, weight: Any, miner: HardExampl
 
 
 def distillation_loss(encodings: Any, logits: Any, wanted_encodings: Any, wanted_logits: Any) -> Any:
-    """Return how far outputs are from a teacher's, per anchor on which the teacher sees a person.
+    """Return how far outputs are from a teacher's, per person that the teacher sees.
+
+    Scores are compared as probabilities: between two that are both near zero, as on nearly all of the anchors, a
+    difference of logits says nothing. Boxes count where the teacher sees somebody.
 
     Args:
         encodings, wanted_encodings: (batch, anchors, 4), of the student and of the teacher.
         logits, wanted_logits: (batch, anchors, 2).
     """
-    wanted = ops.sigmoid(wanted_logits)
-    sure = wanted[..., 1]
+    wanted = ops.sigmoid(wanted_logits[..., 1])
+    sure = ops.where(wanted > _SURE_SCORE, wanted, 0.0)
     people = ops.maximum(ops.sum(sure), 1.0)
-    boxes = ops.sum(ops.sum(_smooth_l1(encodings - wanted_encodings), axis=-1) * sure)
-    # Less the teacher's own entropy, so that equal outputs cost nothing.
-    entropy = _sigmoid_cross_entropy(logits, wanted) - _sigmoid_cross_entropy(wanted_logits, wanted)
-    return (boxes + ops.sum(entropy)) / people
+    boxes = ops.sum(ops.mean(_smooth_l1(encodings - wanted_encodings), axis=-1) * sure)
+    scores = ops.sum(ops.square(ops.sigmoid(logits[..., 1]) - wanted))
+    return (boxes + _SCORE_WEIGHT * scores) / people
