@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Optional
 
-from training.data.pictures import StoredExample
+from training.data.pictures import Example
 from training.train_config import TrainConfig
 
 PRETRAINED = (
@@ -16,7 +16,7 @@ PRETRAINED = (
 )
 
 
-def write_provenance(model: Path, config: TrainConfig, sets: Sequence[tuple[list[StoredExample], float]]) -> None:
+def write_provenance(model: Path, config: TrainConfig, sets: Sequence[tuple[list[Example], float]]) -> None:
     """Write what a model was trained on, its configuration and what it started from."""
     lines = training_data_of(config.fine_tune_checkpoint)
     for item, (examples, weight) in zip(config.train, sets):

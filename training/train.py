@@ -17,7 +17,7 @@ from edge_app.errors import UserError
 from training.checkpoints import restore_checkpoint, save_checkpoint
 from training.data.augment import Augmentation, compose
 from training.data.batches import Batches, BatchOptions, drawer
-from training.data.pictures import StoredExample, load_examples
+from training.data.pictures import Example, load_examples
 from training.importing.weights import load_exportable
 from training.model.anchors import AnchorGenerator, MapShapes, generate_anchors
 from training.model.fit_anchors import coverage, fit_anchors
@@ -48,7 +48,7 @@ _CALIBRATION_STREAM = 2**33
 # Batch normalisation of layers that the checkpoint does not have.
 _NEW_LAYER_MOMENTUM = 0.99
 
-WeightedSets = list[tuple[list[StoredExample], float]]
+WeightedSets = list[tuple[list[Example], float]]
 
 
 def train(config: TrainConfig, out: Path) -> Path:
@@ -119,7 +119,7 @@ def _enter_phase(detector: keras.Model, config: TrainConfig, step: int) -> None:
     set_phase(detector, enabled=step >= settings.delay, moving=freeze is None or step < freeze)
 
 
-def _examples(item: DataSetConfig) -> list[StoredExample]:
+def _examples(item: DataSetConfig) -> list[Example]:
     if item.labels is not None:
         found = load_examples(item.labels)
     else:

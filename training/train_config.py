@@ -39,6 +39,7 @@ class AugmentationConfig(_Section):
     mosaic: tuple[float, float, float] = (0.35, 0.4, 0.25)
     scale: tuple[float, float] = (0.7, 1.6)
     aspect: tuple[float, float] = (0.55, 1.15)
+    scenes: float = Field(0.0, ge=0, le=1)
     flip: float = Field(0.5, ge=0, le=1)
     blur: float = Field(0.2, ge=0, le=1)
     jpeg: float = Field(0.3, ge=0, le=1)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
 from edge_app.records import FloatArray, Image
+from training.data.paste import Pasting, paste_people
 from training.data.pictures import Example
 
 # A box that keeps less than this part of itself in a crop is no example of a person any more.
@@ -25,12 +26,14 @@ class Augmentation:
         mosaic: chances of 1, 4 and 9 pictures in one input: the people of 4 are half, those of 9 a third as tall.
         scale: range of the zoom of each picture in its cell.
         aspect: range of width over height that a picture is stretched to; wide pictures are squeezed to a square.
+        scenes: chance of a scene: people, cut out of their pictures, pasted small onto one background.
         blur, jpeg, dark, noise: chances of each damage.
     """
 
     mosaic: tuple[float, float, float] = (0.35, 0.4, 0.25)
     scale: tuple[float, float] = (0.7, 1.6)
     aspect: tuple[float, float] = (0.55, 1.15)
+    scenes: float = 0.0
     flip: float = 0.5
     blur: float = 0.2
     jpeg: float = 0.3
@@ -52,6 +55,41 @@ def compose(
     Returns:
         (size, size, 3) uint8 RGB, (N, 4) boxes of people and (M, 4) ignored regions, normalised ymin, xmin, ymax, xmax.
     """
+    if options.scenes and rng.random() < options.scenes:
+        canvas, people, regions = _scene(draw, size, options, rng)
+    else:
+        canvas, people, regions = _mosaic(draw, size, options, rng)
+    people, regions = people / size, regions / size
+    if rng.random() < options.flip:
+        canvas = canvas[:, ::-1].copy()
+        people, regions = _flipped(people), _flipped(regions)
+    return cv2.cvtColor(_damage(canvas, options, rng), cv2.COLOR_BGR2RGB).astype(np.uint8), people, regions
+
+
+def _scene(
+    draw: Callable[[], Example], size: int, options: Augmentation, rng: np.random.Generator
+) -> tuple[Image, FloatArray, FloatArray]:
+    """Paste people onto one picture, zoomed in: its own people are large, or out of the picture; pixels."""
+    background = draw()
+    zoomed = replace(options, scale=(1.0, 2.2))
+    canvas, to_canvas = _place(background, size, size, zoomed, rng)
+    ignored: list[FloatArray] = []
+    people = _cut(to_canvas(background.boxes), True, (0, 0, size, size), ignored)
+    regions = [_cut(to_canvas(background.ignored), False, (0, 0, size, size), ignored), *ignored]
+    aspect = float(np.exp(rng.uniform(*np.log(options.aspect))))
+    canvas, people, hidden = paste_people(canvas, people, draw, Pasting(), aspect, rng)
+    return canvas, *_tall_enough(people, np.concatenate([*regions, hidden]))
+
+
+def _tall_enough(people: FloatArray, ignored: FloatArray) -> tuple[FloatArray, FloatArray]:
+    tall = people[:, 2] - people[:, 0] >= _SMALLEST_PX
+    return people[tall], np.concatenate([ignored, people[~tall]])
+
+
+def _mosaic(
+    draw: Callable[[], Example], size: int, options: Augmentation, rng: np.random.Generator
+) -> tuple[Image, FloatArray, FloatArray]:
+    """Put 1, 4 or 9 pictures side by side; pixels."""
     cells = int(rng.choice(3, p=options.mosaic)) + 1
     edges = np.round(np.linspace(0, size, cells + 1)).astype(int)
     canvas = np.zeros((size, size, 3), np.uint8)
@@ -65,27 +103,23 @@ def compose(
             for source, target in ((example.boxes, boxes), (example.ignored, ignored)):
                 moved = to_tile(source) + np.array([top, left, top, left])
                 target.append(_cut(moved, source is example.boxes, (top, left, bottom, right), ignored))
-    people, regions = np.concatenate(boxes) / size, np.concatenate(ignored) / size
-    if rng.random() < options.flip:
-        canvas = canvas[:, ::-1].copy()
-        people, regions = _flipped(people), _flipped(regions)
-    return cv2.cvtColor(_damage(canvas, options, rng), cv2.COLOR_BGR2RGB).astype(np.uint8), people, regions
+    return canvas, np.concatenate(boxes), np.concatenate(ignored)
 
 
 def _place(
     example: Example, height: int, width: int, options: Augmentation, rng: np.random.Generator
 ) -> tuple[Image, Callable[[FloatArray], FloatArray]]:
     """Zoom, stretch and shift a picture into a cell; returns the cell and where normalised boxes land in it, pixels."""
-    rows, columns = example.image.shape[:2]
+    image = example.decode()
+    rows, columns = image.shape[:2]
     zoom = np.exp(rng.uniform(*np.log(options.scale)))
     aspect = np.exp(rng.uniform(*np.log(options.aspect)))
     scale_y = zoom * height / rows
     scale_x = zoom * aspect * width / columns
     shift_y = rng.uniform(min(0.0, height - scale_y * rows), max(0.0, height - scale_y * rows))
     shift_x = rng.uniform(min(0.0, width - scale_x * columns), max(0.0, width - scale_x * columns))
-    fill = example.image[:: max(1, rows // 16), :: max(1, columns // 16)].reshape(-1, 3).mean(axis=0)
+    fill = image[:: max(1, rows // 16), :: max(1, columns // 16)].reshape(-1, 3).mean(axis=0)
     matrix = np.array([[scale_x, 0, shift_x], [0, scale_y, shift_y]])
-    image = example.image
     # Bilinear sampling of a strongly reduced picture aliases; cameras and resizers do not.
     if min(scale_x, scale_y) < 0.5:
         factor = 2.0 * min(scale_x, scale_y)

@@ -10,7 +10,7 @@ import numpy as np
 
 from edge_app.records import FloatArray
 from training.data.augment import Augmentation, compose
-from training.data.pictures import Example, StoredExample
+from training.data.pictures import Example
 from training.model.matcher import match
 
 
@@ -26,14 +26,14 @@ class BatchOptions:
     zero_point: float
 
 
-def drawer(sets: list[tuple[list[StoredExample], float]], rng: np.random.Generator) -> Callable[[], Example]:
+def drawer(sets: list[tuple[list[Example], float]], rng: np.random.Generator) -> Callable[[], Example]:
     """Return a function that draws a random example: a set by its weight, then a picture of it."""
     weights = np.array([weight for _, weight in sets])
     chances = weights / weights.sum()
 
     def draw() -> Example:
         examples = sets[rng.choice(len(sets), p=chances)][0]
-        return examples[rng.integers(len(examples))].load()
+        return examples[rng.integers(len(examples))]
 
     return draw
 
@@ -43,7 +43,7 @@ class Batches:
 
     def __init__(
         self,
-        sets: list[tuple[list[StoredExample], float]],
+        sets: list[tuple[list[Example], float]],
         anchors: FloatArray,
         augmentation: Augmentation,
         options: BatchOptions,

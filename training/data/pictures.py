@@ -13,36 +13,26 @@ from edge_app.records import FloatArray, Image
 from training.evaluation.labelled_pictures import load_labelled_pictures
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Example:
-    """One picture with its people.
+    """One picture, still compressed, with its people.
 
     Attributes:
-        image: (H, W, 3) uint8 BGR.
+        encoded: the picture's file.
         boxes: (N, 4) normalised ymin, xmin, ymax, xmax.
         ignored: (M, 4) regions in which people are not labelled.
     """
-
-    image: Image
-    boxes: FloatArray
-    ignored: FloatArray
-
-
-@dataclass(frozen=True)
-class StoredExample:
-    """An example with its picture still compressed."""
 
     encoded: bytes
     boxes: FloatArray
     ignored: FloatArray
 
-    def load(self) -> Example:
-        """Decode the picture."""
-        image = cv2.imdecode(np.frombuffer(self.encoded, np.uint8), cv2.IMREAD_COLOR)
-        return Example(image.astype(np.uint8, copy=False), self.boxes, self.ignored)
+    def decode(self) -> Image:
+        """Return the picture, (H, W, 3) uint8 BGR."""
+        return cv2.imdecode(np.frombuffer(self.encoded, np.uint8), cv2.IMREAD_COLOR).astype(np.uint8, copy=False)
 
 
-def load_examples(labels: Path) -> list[StoredExample]:
+def load_examples(labels: Path) -> list[Example]:
     """Read a COCO set for training.
 
     Raises:
@@ -64,7 +54,7 @@ def load_examples(labels: Path) -> list[StoredExample]:
             raise UserError(f"picture {path} cannot be decoded; restore it or remove it from the labels")
         entries = by_image.get(record["id"], [])
         examples.append(
-            StoredExample(
+            Example(
                 encoded,
                 _boxes([entry for entry in entries if not entry.get("iscrowd")], record),
                 _boxes([entry for entry in entries if entry.get("iscrowd")], record),

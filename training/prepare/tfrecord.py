@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from edge_app.errors import UserError
-from training.data.pictures import StoredExample
+from training.data.pictures import Example
 from training.prepare.checks import CheckedPicture
 
 _LABEL = 1
@@ -30,7 +30,7 @@ def write_shards(pictures: Sequence[CheckedPicture], folder: Path, name: str, pe
     return paths
 
 
-def read_shards(paths: Sequence[Path]) -> list[StoredExample]:
+def read_shards(paths: Sequence[Path]) -> list[Example]:
     """Read examples back for training.
 
     Raises:
@@ -44,7 +44,7 @@ def read_shards(paths: Sequence[Path]) -> list[StoredExample]:
     return examples
 
 
-def _read(path: Path) -> Iterator[StoredExample]:
+def _read(path: Path) -> Iterator[Example]:
     import tensorflow as tf  # noqa: PLC0415 - heavy, and only needed here
 
     if not path.is_file():
@@ -58,7 +58,7 @@ def _read(path: Path) -> Iterator[StoredExample]:
         raise UserError(f"TFRecord {path} is damaged after record {number}; make it again with 'prepare'") from error
 
 
-def _stored(feature: Any, where: str) -> StoredExample:
+def _stored(feature: Any, where: str) -> Example:
     encoded = feature["image/encoded"].bytes_list.value
     if not encoded or cv2.imdecode(np.frombuffer(encoded[0], np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8) is None:
         raise UserError(f"{where} holds no readable picture; make the file again with 'prepare'")
@@ -72,7 +72,7 @@ def _stored(feature: Any, where: str) -> StoredExample:
         raise UserError(f"{where} has boxes of unequal parts; make the file again with 'prepare'")
     boxes = np.array(columns, np.float64).T.reshape(-1, 4)
     crowd = np.array(feature["image/object/is_crowd"].int64_list.value or [0] * len(labels), bool)
-    return StoredExample(encoded[0], boxes[~crowd], boxes[crowd])
+    return Example(encoded[0], boxes[~crowd], boxes[crowd])
 
 
 def _example(picture: CheckedPicture) -> Any:
