@@ -70,10 +70,22 @@ class EventConfig(_Section):
     """When closeness becomes a violation event; seconds of frame time."""
 
     min_duration_s: float = Field(1.0, ge=0, le=3600, description="shorter events are dropped and counted")
+    open_probability: float = Field(
+        0.5, gt=0, le=1, description="an event opens when the two are closer than threshold_m with this probability"
+    )
+    close_probability: float = Field(
+        0.25, ge=0, le=1, description="hysteresis: an open event goes on while the probability is at least this"
+    )
     exit_margin_m: float = Field(
         0.2, ge=0, le=10, description="hysteresis: an open event goes on until threshold_m plus this"
     )
     max_gap_s: float = Field(2.0, ge=0, le=600, description="interruption (apart, or not seen) that an event survives")
+
+    @model_validator(mode="after")
+    def _close_under_open(self) -> EventConfig:
+        if self.close_probability > self.open_probability:
+            raise ValueError("close_probability must not be above open_probability")
+        return self
 
 
 class GroupConfig(_Section):

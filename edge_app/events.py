@@ -26,15 +26,17 @@ class _OpenEvent:
 class EventDetector:
     """Turns pair distances into events, pair by pair, on frame time alone.
 
-    A pair's event starts in the first frame under the threshold. It goes on while the pair stays under the threshold
-    plus a margin (hysteresis), survives interruptions up to ``max_gap_s`` (apart, or one of the two not seen), and ends
-    at the last frame in which the pair was close. Events shorter than ``min_duration_s`` are dropped and counted.
+    A pair's event starts in the first frame in which it is probably under the threshold. It goes on while that stays
+    probable enough, or the measured distance stays under the threshold plus a margin (hysteresis). It survives
+    interruptions up to ``max_gap_s`` (apart, or one of the two not seen), and ends at the last frame in which the pair
+    was close. Events shorter than ``min_duration_s`` are dropped and counted.
     Whether the two are one group is what was known of them at the end of the event.
     """
 
     def __init__(self, threshold_m: float, config: EventConfig) -> None:
-        self._threshold_m = threshold_m
         self._exit_m = threshold_m + config.exit_margin_m
+        self._open_probability = config.open_probability
+        self._close_probability = config.close_probability
         self._min_duration_s = config.min_duration_s
         self._max_gap_s = config.max_gap_s
         self._open: dict[tuple[int, int], _OpenEvent] = {}
@@ -49,7 +51,9 @@ class EventDetector:
             pairs: the distances of this frame.
         """
         closed = self._close(lambda event: time_s - event.last_s > self._max_gap_s)
-        for index in np.flatnonzero(pairs.distance_m < self._exit_m):
+        goes_on = (pairs.distance_m < self._exit_m) | (pairs.p_violation >= self._close_probability)
+        opens = pairs.p_violation >= self._open_probability
+        for index in np.flatnonzero(goes_on | opens):
             key = (int(pairs.id_a[index]), int(pairs.id_b[index]))
             distance_m = float(pairs.distance_m[index])
             same_group = None if pairs.same_group is None else bool(pairs.same_group[index])
@@ -60,7 +64,7 @@ class EventDetector:
                 event.sum_distance_m += distance_m
                 event.frames += 1
                 event.same_group = same_group
-            elif distance_m < self._threshold_m:
+            elif opens[index]:
                 self._open[key] = _OpenEvent(time_s, time_s, distance_m, distance_m, 1, same_group)
         return closed
 

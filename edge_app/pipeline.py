@@ -121,7 +121,7 @@ class Pipeline:
     def _measure(self, time_s: float, tracks: Tracks, ground: GroundPoints) -> Pairs:
         """Measure between people who were really seen in this frame; predicted positions prove nothing."""
         seen = tracks.observed
-        visible = GroundPoints(ground.xy_m[seen], ground.cov_m2[seen], ground.valid[seen])
+        visible = ground[seen]
         pairs = measure_pairs(tracks.id[seen], visible, self._threshold_m)
         if self._groups is None:
             return pairs

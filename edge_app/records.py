@@ -115,15 +115,23 @@ class GroundPoints:
     Attributes:
         xy_m: (N, 2) float64, metres in the calibration's world frame; NaN where ``valid`` is False.
         cov_m2: (N, 2, 2) float64, m², from the foot covariance through the camera's Jacobian.
+        shift_m: (N, K, 2) float64, metres: how each position moves when the calibration is one standard error off in
+            each of its K independent directions; all positions of a direction move together. K is 0 for an exact one.
         valid: (N,) bool, False where the foot lies on or above the horizon, or there is no calibration.
     """
 
     xy_m: FloatArray
     cov_m2: FloatArray
     valid: BoolArray
+    shift_m: FloatArray
 
     def __len__(self) -> int:
         return len(self.valid)
+
+    def __getitem__(self, selection: BoolArray | IntArray) -> GroundPoints:
+        return GroundPoints(
+            self.xy_m[selection], self.cov_m2[selection], self.valid[selection], self.shift_m[selection]
+        )
 
 
 @dataclass(frozen=True)

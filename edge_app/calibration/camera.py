@@ -28,6 +28,10 @@ class CameraModel(Protocol):
     def image_height(self) -> int:
         """Height of the picture that the calibration belongs to, pixels."""
 
+    @property
+    def alternatives(self) -> tuple[CameraModel, ...]:
+        """Cameras one standard error away, one for each independent direction of the error; none if it is exact."""
+
     def image_to_ground(self, points_px: FloatArray) -> FloatArray:
         """Map (N, 2) source pixels to (N, 2) metres; NaN where the ray does not meet the ground before the camera."""
 
@@ -48,6 +52,7 @@ class PinholeCamera:
         distortion: (5,) k1, k2, p1, p2, k3 of OpenCV's model (docs.opencv.org, calib3d).
         rotation: (3, 3) world to camera.
         translation_m: (3,) world to camera, metres: ``camera = rotation @ world + translation_m``.
+        alternatives: see ``CameraModel``.
     """
 
     image_width: int
@@ -56,6 +61,7 @@ class PinholeCamera:
     distortion: FloatArray
     rotation: FloatArray
     translation_m: FloatArray
+    alternatives: tuple[PinholeCamera, ...] = ()
     position_m: FloatArray = field(init=False)
 
     def __post_init__(self) -> None:
@@ -105,7 +111,10 @@ class PinholeCamera:
     def scaled_to(self, width: int, height: int) -> PinholeCamera:
         """Return the same camera for a picture of another resolution."""
         scale = np.diag([width / self.image_width, height / self.image_height, 1.0])
-        return PinholeCamera(width, height, scale @ self.matrix, self.distortion, self.rotation, self.translation_m)
+        others = tuple(other.scaled_to(width, height) for other in self.alternatives)
+        return PinholeCamera(
+            width, height, scale @ self.matrix, self.distortion, self.rotation, self.translation_m, others
+        )
 
 
 @dataclass(frozen=True)
@@ -115,11 +124,13 @@ class HomographyCamera:
     Attributes:
         image_width, image_height: pixels.
         image_to_world: (3, 3), homogeneous source pixels to homogeneous ground metres.
+        alternatives: see ``CameraModel``.
     """
 
     image_width: int
     image_height: int
     image_to_world: FloatArray
+    alternatives: tuple[HomographyCamera, ...] = ()
 
     def __post_init__(self) -> None:
         # The horizon is where the third coordinate changes sign; the picture's bottom centre is taken to be ground.
@@ -145,7 +156,8 @@ class HomographyCamera:
     def scaled_to(self, width: int, height: int) -> HomographyCamera:
         """Return the same map for a picture of another resolution."""
         scale = np.diag([self.image_width / width, self.image_height / height, 1.0])
-        return HomographyCamera(width, height, self.image_to_world @ scale)
+        others = tuple(other.scaled_to(width, height) for other in self.alternatives)
+        return HomographyCamera(width, height, self.image_to_world @ scale, others)
 
 
 def _apply_homography(matrix: FloatArray, points: FloatArray) -> FloatArray:

@@ -39,8 +39,19 @@ class _CameraFile(_Section):
     error: Optional[dict[str, float]] = None
 
 
+class _PinholeAlternative(_Section):
+    intrinsics: _Intrinsics
+    rotation: Matrix3
+    translation_m: Row3
+
+
+class _HomographyAlternative(_Section):
+    image_to_world: Matrix3
+
+
 class _PinholeFile(_CameraFile):
     type: Literal["pinhole"]
+    alternatives: tuple[_PinholeAlternative, ...] = ()
     intrinsics: _Intrinsics
     distortion: tuple[float, float, float, float, float] = (0, 0, 0, 0, 0)
     rotation: Matrix3
@@ -49,6 +60,7 @@ class _PinholeFile(_CameraFile):
 
 class _HomographyFile(_CameraFile):
     type: Literal["homography"]
+    alternatives: tuple[_HomographyAlternative, ...] = ()
     image_to_world: Matrix3
 
 
@@ -87,28 +99,19 @@ def save_camera(camera: CameraModel, path: Path, *, source: str = "", error: Opt
     content: dict[str, Any] = {"camera_file": 1}
     image = {"width": camera.image_width, "height": camera.image_height}
     if isinstance(camera, PinholeCamera):
-        matrix = camera.matrix
-        content |= {
-            "type": "pinhole",
-            "image": image,
-            "intrinsics": {
-                "fx": float(matrix[0, 0]),
-                "fy": float(matrix[1, 1]),
-                "cx": float(matrix[0, 2]),
-                "cy": float(matrix[1, 2]),
-            },
-            "distortion": camera.distortion.tolist(),
-            "rotation": camera.rotation.tolist(),
-            "translation_m": camera.translation_m.tolist(),
-        }
+        content |= {"type": "pinhole", "image": image, **_pose(camera), "distortion": camera.distortion.tolist()}
+        others = [_pose(other) for other in camera.alternatives]
     elif isinstance(camera, HomographyCamera):
         content |= {"type": "homography", "image": image, "image_to_world": camera.image_to_world.tolist()}
+        others = [{"image_to_world": other.image_to_world.tolist()} for other in camera.alternatives]
     else:
         raise TypeError(f"no file format for {type(camera).__name__}")
     if source:
         content["source"] = source
     if error:
         content["error"] = error
+    if others:
+        content["alternatives"] = others
     path.write_text(yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=110), encoding="utf-8")
 
 
@@ -131,20 +134,36 @@ def degenerate_reason(camera: CameraModel) -> str:
     return ""
 
 
+def _pose(camera: PinholeCamera) -> dict[str, Any]:
+    """Return what differs between a camera and its alternatives, as the file has it."""
+    (fx, _, cx), (_, fy, cy), _ = camera.matrix.tolist()
+    return {
+        "intrinsics": {"fx": fx, "fy": fy, "cx": cx, "cy": cy},
+        "rotation": camera.rotation.tolist(),
+        "translation_m": camera.translation_m.tolist(),
+    }
+
+
 def _pinhole(file: _PinholeFile) -> PinholeCamera:
-    k = file.intrinsics
-    return PinholeCamera(
-        file.image.width,
-        file.image.height,
-        np.array([[k.fx, 0, k.cx], [0, k.fy, k.cy], [0, 0, 1]], np.float64),
-        np.array(file.distortion, np.float64),
-        np.array(file.rotation, np.float64),
-        np.array(file.translation_m, np.float64),
-    )
+    def camera(pose: _PinholeFile | _PinholeAlternative, others: tuple[PinholeCamera, ...] = ()) -> PinholeCamera:
+        k = pose.intrinsics
+        return PinholeCamera(
+            file.image.width,
+            file.image.height,
+            np.array([[k.fx, 0, k.cx], [0, k.fy, k.cy], [0, 0, 1]], np.float64),
+            np.array(file.distortion, np.float64),
+            np.array(pose.rotation, np.float64),
+            np.array(pose.translation_m, np.float64),
+            others,
+        )
+
+    return camera(file, tuple(camera(other) for other in file.alternatives))
 
 
 def _homography(file: _HomographyFile) -> HomographyCamera:
-    return HomographyCamera(file.image.width, file.image.height, np.array(file.image_to_world, np.float64))
+    width, height = file.image.width, file.image.height
+    others = tuple(HomographyCamera(width, height, np.array(other.image_to_world)) for other in file.alternatives)
+    return HomographyCamera(width, height, np.array(file.image_to_world, np.float64), others)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Optional
 
 import cv2
 import numpy as np
 
+from edge_app.calibration.alternatives import homography_alternatives, pinhole_alternatives
 from edge_app.calibration.camera import CameraModel, HomographyCamera, PinholeCamera
 from edge_app.errors import UserError
 from edge_app.records import FloatArray
@@ -22,6 +23,8 @@ _THINNEST = 0.02
 _CLICK_PX = 2.0
 _DRAWS = 200
 _SEED = 0
+# A focal length from a data sheet: rounded, and different a little between specimens.
+_FOCAL_SD = 0.015
 _GAP_M = 2.0
 
 
@@ -43,7 +46,8 @@ class PointsCalibration:
     """A result.
 
     Attributes:
-        camera: homography, or pinhole where the lens was known.
+        camera: homography, or pinhole where the lens was known; its alternatives follow from clicks that are wrong by
+            2 pixels of a picture 1280 wide, or by more where the residuals are larger.
         used: (N,) bool, points that were not outliers.
         residual_px: (N,) distance between each point and where its place on the ground is drawn, pixels.
         gap_error_m: 90th percentile of the error of a gap of 2 m in the middle of the points, if each was clicked with
@@ -91,7 +95,12 @@ def calibrate_points(
             f"(point {int(np.nanargmax(residual)) + 1} is worst)"
         )
     sigma = _CLICK_PX * image_size[0] / 1280.0
-    return PointsCalibration(camera, used, residual, _gap_error(flat_px[used], points_m[used], sigma))
+    gap_error_m = _gap_error(flat_px[used], points_m[used], sigma)
+    # Four points are met exactly; with more, what remains of 2N coordinates after 8 parameters tells their noise.
+    freedom = 2 * int(used.sum()) - 8
+    scatter = float(np.sqrt((residual[used] ** 2).sum() / freedom)) if freedom > 0 else 0.0
+    uncertain = _with_alternatives(camera, flat_px[used], points_m[used], lens, max(sigma, scatter))
+    return PointsCalibration(uncertain, used, residual, gap_error_m)
 
 
 def rectangle_corners(width_m: float, length_m: float) -> FloatArray:
@@ -166,6 +175,29 @@ def _camera(
     if pinhole.position_m[2] <= 0:
         raise UserError("the camera would stand under the ground: the points are mirrored; exchange x and y")
     return pinhole
+
+
+def _with_alternatives(
+    camera: CameraModel, points_px: FloatArray, points_m: FloatArray, lens: Optional[Intrinsics], sigma_px: float
+) -> CameraModel:
+    """Refit with every coordinate of every point moved by its standard deviation, and with another focal length."""
+    size = (camera.image_width, camera.image_height)
+    refits = []
+    for number in range(points_px.size):
+        moved = points_px.copy()
+        moved.ravel()[number] += sigma_px
+        matrix, _ = cv2.findHomography(points_m, moved, 0)
+        if matrix is not None:
+            refits.append(_camera(np.asarray(matrix, np.float64), moved, points_m, size, lens))
+    if isinstance(camera, HomographyCamera):
+        homographies = [refit for refit in refits if isinstance(refit, HomographyCamera)]
+        return replace(camera, alternatives=homography_alternatives(camera, homographies))
+    assert isinstance(camera, PinholeCamera) and lens is not None
+    longer = np.array([[1 + _FOCAL_SD, 1, 1], [1, 1 + _FOCAL_SD, 1], [1, 1, 1.0]])
+    other_lens = Intrinsics(lens.matrix * longer, lens.distortion)
+    refits.append(_camera(np.eye(3), points_px, points_m, size, other_lens))
+    pinholes = [refit for refit in refits if isinstance(refit, PinholeCamera)]
+    return replace(camera, alternatives=pinhole_alternatives(camera, pinholes))
 
 
 def _undistorted(points_px: FloatArray, lens: Intrinsics) -> FloatArray:

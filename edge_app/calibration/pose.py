@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Optional
 
@@ -17,6 +18,19 @@ _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 _CM_PER_M = 100.0
 
 
+@dataclass(frozen=True)
+class PoseErrors:
+    """Standard errors of a camera's height (metres), tilt, roll and field of view (degrees).
+
+    The defaults are those of a tape measure, a phone's inclinometer and a data sheet.
+    """
+
+    height_m: float = 0.05
+    tilt_deg: float = 0.7
+    roll_deg: float = 0.5
+    hfov_deg: float = 1.0
+
+
 def camera_from_pose(
     image_size: tuple[int, int],
     *,
@@ -25,6 +39,7 @@ def camera_from_pose(
     roll_deg: float,
     hfov_deg: float,
     distortion: Optional[FloatArray] = None,
+    sd: PoseErrors = PoseErrors(),
 ) -> PinholeCamera:
     """Make a camera of square pixels whose principal point is the centre.
 
@@ -35,6 +50,7 @@ def camera_from_pose(
         roll_deg: how far it is turned about its viewing direction.
         hfov_deg: horizontal field of view without distortion.
         distortion: (5,) of OpenCV's model.
+        sd: how well these are known; the camera's alternatives.
 
     Raises:
         UserError: no such camera watches people on a ground.
@@ -56,6 +72,13 @@ def camera_from_pose(
         float(np.log(lens.focal_of(hfov_deg))),
     )
     camera = camera_of(view, lens)
+    others = [
+        camera_of(view._replace(log_height=float(np.log(height_m + sd.height_m))), lens),
+        camera_of(view._replace(tilt=float(np.deg2rad(tilt_deg + sd.tilt_deg))), lens),
+        camera_of(view._replace(roll=float(np.deg2rad(roll_deg + sd.roll_deg))), lens),
+        camera_of(view._replace(log_focal=float(np.log(lens.focal_of(hfov_deg + sd.hfov_deg)))), lens),
+    ]
+    camera = replace(camera, alternatives=tuple(others))
     if not np.isfinite(camera.image_to_ground(np.array([[image_size[0] / 2, float(image_size[1])]]))).all():
         raise UserError("such a camera sees no ground at the bottom of its picture; tilt it more")
     return camera

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Optional
 
 import numpy as np
 
+from edge_app.calibration.alternatives import independent_directions
 from edge_app.calibration.camera import PinholeCamera
 from edge_app.calibration.self_assumptions import Assumptions
 from edge_app.calibration.self_fit import Fit, fit
@@ -91,7 +92,10 @@ class SelfCalibrator:
             return None
         found = fit(pieces, self._lens, self._assumptions)
         view = found.view
-        camera = camera_of(view, self._lens)
+        spread, axes = np.linalg.eigh(found.covariance[:4, :4])
+        errors = independent_directions(np.sqrt(np.maximum(spread, 0.0))[:, None] * axes.T)
+        others = tuple(camera_of(View(*(np.array(view) + error).tolist()), self._lens) for error in errors)
+        camera = replace(camera_of(view, self._lens), alternatives=others)
         draws = np.random.default_rng(_SEED).multivariate_normal(
             np.array([*view, 0.0, 0.0]), found.covariance, _ERROR_DRAWS
         )

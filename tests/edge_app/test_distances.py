@@ -10,7 +10,7 @@ from edge_app.records import GroundPoints
 def points(xy, sigma_m=0.1, valid=None):
     xy = np.asarray(xy, float)
     valid = np.ones(len(xy), bool) if valid is None else np.asarray(valid)
-    return GroundPoints(xy, np.tile(np.eye(2) * sigma_m**2, (len(xy), 1, 1)), valid)
+    return GroundPoints(xy, np.tile(np.eye(2) * sigma_m**2, (len(xy), 1, 1)), valid, np.zeros((len(xy), 0, 2)))
 
 
 def test_distances_are_euclidean_and_each_pair_comes_once_in_order_of_ids():
@@ -30,13 +30,15 @@ def test_independent_errors_add_up_along_the_line_between_the_two():
         np.array([[0.0, 0.0], [0.0, 3.0]]),
         np.array([np.diag([1.0, 0.09]), np.diag([4.0, 0.16])]),
         np.ones(2, bool),
+        np.zeros((2, 0, 2)),
     )
     assert measure_pairs(np.array([1, 2]), ground, 2.0).sigma_m == pytest.approx([0.5])
 
 
 def test_the_probability_is_one_half_at_the_threshold_and_a_normal_tail_elsewhere():
-    pairs = measure_pairs(np.array([1, 2, 3]), points([[0, 0], [2, 0], [0, 2.2]], sigma_m=np.sqrt(0.02)), 2.0)
-    assert pairs.p_violation[:2] == pytest.approx([0.5, 0.158655], abs=1e-6)  # 2.0 m, and 2.2 m with sigma 0.2 m
+    # 2.00 m and 2.02 m, each with a standard deviation of 0.02 m
+    pairs = measure_pairs(np.array([1, 2, 3]), points([[0, 0], [2, 0], [0, 2.02]], sigma_m=np.sqrt(0.0002)), 2.0)
+    assert pairs.p_violation[:2] == pytest.approx([0.5, 0.158655], abs=0.003)
 
 
 def test_an_exact_distance_has_a_certain_answer():
@@ -52,3 +54,18 @@ def test_people_without_a_position_are_in_no_pair():
 @pytest.mark.parametrize("count", [0, 1])
 def test_fewer_than_two_people_have_no_distance(count):
     assert len(measure_pairs(np.arange(count), points(np.zeros((count, 2))), 2.0)) == 0
+
+
+@pytest.mark.parametrize("away_m", [0.3, 1.5, 2.1, 4.0])
+@pytest.mark.parametrize(
+    "covariance", [np.diag([0.01, 0.04]), np.diag([4.0, 0.01]), np.array([[1.0, 0.8], [0.8, 1.0]]), np.eye(2) * 25.0]
+)
+def test_the_probability_is_the_share_of_simulated_pairs_that_are_closer(away_m, covariance):
+    rng = np.random.default_rng(0)
+    difference = np.array([0.6, 0.8]) * away_m
+    simulated = difference + rng.multivariate_normal(np.zeros(2), covariance, 200_000)
+    share = (np.hypot(*simulated.T) < 2.0).mean()
+    ground = GroundPoints(
+        np.array([[0.0, 0.0], difference]), np.array([covariance / 2] * 2), np.ones(2, bool), np.zeros((2, 0, 2))
+    )
+    assert measure_pairs(np.array([1, 2]), ground, 2.0).p_violation[0] == pytest.approx(share, abs=0.004)

@@ -10,9 +10,10 @@ from edge_app.events import EventDetector
 from edge_app.records import Pairs
 
 
-def pair(distance_m, a=1, b=2):
-    one = np.ones(1)
-    return Pairs(np.array([a]), np.array([b]), np.array([float(distance_m)]), one, one)
+def pair(distance_m, a=1, b=2, probability=None):
+    """Return a pair whose distance is known exactly, or whose probability of a violation is given."""
+    exact = float(distance_m < 2.0) if probability is None else probability
+    return Pairs(np.array([a]), np.array([b]), np.array([float(distance_m)]), np.ones(1), np.array([exact]))
 
 
 def run(distances, fps, config=None):
@@ -58,6 +59,17 @@ def test_hysteresis_keeps_an_event_open_and_does_not_open_one():
     assert run([2.1, 2.1, 2.1, 2.1], 1)[0] == []
 
 
+def test_an_event_opens_and_closes_by_probability():
+    """A measured 1.9 m that may as well be 2.3 m opens nothing; once open, the event goes on while it is likely."""
+    detector = EventDetector(2.0, EventConfig(open_probability=0.6, close_probability=0.3, exit_margin_m=0.0))
+    closed = []
+    for time_s, (distance, probability) in enumerate(
+        [(1.9, 0.55), (1.8, 0.65), (2.1, 0.4), (2.2, 0.35), (2.3, 0.2), (2.3, 0.2), (2.3, 0.2), (2.3, 0.2)]
+    ):
+        closed += detector.update(float(time_s), pair(distance, probability=probability))
+    assert spans(closed) == [(1.0, 3.0)]
+
+
 def test_an_event_survives_a_short_loss_and_not_a_long_one():
     config = EventConfig(max_gap_s=2.0, min_duration_s=0.5)
     close, lost = [1.0] * 11, [None] * 15
@@ -86,7 +98,7 @@ def test_pairs_have_events_of_their_own():
     ids = np.array([1, 1, 2]), np.array([2, 3, 3])
     for index in range(21):
         distance = np.array([1.0, 1.0, 5.0 if index < 10 else 1.0])
-        detector.update(index / 10, Pairs(*ids, distance, np.ones(3), np.ones(3)))
+        detector.update(index / 10, Pairs(*ids, distance, np.ones(3), (distance < 2.0).astype(float)))
     assert detector.violating_pairs(2.0).tolist() == [[1, 2], [1, 3], [2, 3]]
     events = detector.finish()
     assert [(event.id_a, event.id_b) for event in events] == [(1, 2), (1, 3), (2, 3)]

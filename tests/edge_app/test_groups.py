@@ -15,7 +15,9 @@ def judge(detector, time_s, people):
     """Give one frame of people (id → metres) and return {pair: same group}."""
     ids = np.array(list(people), np.int64)
     xy = np.array([people[person] for person in people], float)
-    ground = GroundPoints(xy, np.tile(np.eye(2) * 0.01, (len(ids), 1, 1)), np.ones(len(ids), bool))
+    ground = GroundPoints(
+        xy, np.tile(np.eye(2) * 0.01, (len(ids), 1, 1)), np.ones(len(ids), bool), np.zeros((len(ids), 0, 2))
+    )
     pairs = measure_pairs(ids, ground, 2.0)
     together = detector.update(time_s, ids, ground, pairs)
     return {(a, b): bool(flag) for a, b, flag in zip(pairs.id_a.tolist(), pairs.id_b.tolist(), together)}

@@ -58,7 +58,9 @@ def true_events(alignment: Alignment, fps: float, threshold_m: float, rules: Eve
     events: list[ViolationEvent] = []
     for frame in alignment.frames:
         count = len(frame.person_id)
-        ground = GroundPoints(frame.person_xy_m, np.zeros((count, 2, 2)), np.ones(count, np.bool_))
+        ground = GroundPoints(
+            frame.person_xy_m, np.zeros((count, 2, 2)), np.ones(count, np.bool_), np.zeros((count, 0, 2))
+        )
         events += detector.update((frame.frame - 1) / fps, measure_pairs(frame.person_id, ground, threshold_m))
     events += detector.finish()
     return tuple(Event(event.id_a, event.id_b, event.start_s, event.end_s) for event in events)
