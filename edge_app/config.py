@@ -96,6 +96,28 @@ class GroupConfig(_Section):
     max_distance_m: float = Field(2.5, gt=0, le=20, description="people farther apart do not walk together, metres")
 
 
+class MetricsConfig(_Section):
+    """The place that figures are about; metres on the ground, in the camera file's frame."""
+
+    region_m: Optional[tuple[tuple[float, float], ...]] = Field(
+        None, min_length=3, description="corners of the region that occupancy, density and dwell are about; all if none"
+    )
+    line_m: Optional[tuple[tuple[float, float], tuple[float, float]]] = Field(
+        None, description="two ends of a line; passing it to its left, seen from the first end, is 'in'"
+    )
+
+    @model_validator(mode="after")
+    def _has_extent(self) -> MetricsConfig:
+        if self.line_m is not None and self.line_m[0] == self.line_m[1]:
+            raise ValueError("line_m needs two different ends")
+        if self.region_m is not None:
+            x, y = zip(*self.region_m)
+            doubled = sum(x[i - 1] * y[i] - x[i] * y[i - 1] for i in range(len(x)))
+            if abs(doubled) < 1e-3:
+                raise ValueError("region_m has no area; give its corners in order")
+        return self
+
+
 class PrivacyConfig(_Section):
     """What happens to people in every picture that leaves the process."""
 
@@ -120,6 +142,7 @@ class Config(_Section):
     distance: DistanceConfig = Field(default_factory=DistanceConfig)
     events: EventConfig = Field(default_factory=EventConfig)
     groups: GroupConfig = Field(default_factory=GroupConfig)
+    metrics: MetricsConfig = Field(default_factory=MetricsConfig)
     privacy: PrivacyConfig = Field(default_factory=PrivacyConfig)
     dashboard: DashboardConfig = Field(default_factory=DashboardConfig)
 

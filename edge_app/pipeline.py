@@ -1,4 +1,4 @@
-"""The wiring: detector → feet → tracker → ground plane → distances → groups → events.
+"""The wiring: detector → feet → tracker → ground plane → distances → groups → events → figures.
 
 Reading this file tells what the program does.
 """
@@ -19,6 +19,7 @@ from edge_app.events import EventDetector
 from edge_app.foot_points import find_feet
 from edge_app.ground_plane import locate
 from edge_app.groups import GroupDetector
+from edge_app.metrics import SceneMetrics
 from edge_app.records import Detections, Frame, FrameResult, GroundPoints, Pairs, Tracks, ViolationEvent
 from edge_app.tracking import Tracker
 
@@ -30,6 +31,7 @@ class Pipeline:
         detector: finds people.
         camera: the calibration for this source's size, or None: then no distances are claimed.
         dropped_impossible: boxes dropped so far because no person of that height can stand there.
+        metrics: figures on the place; None without a calibration.
     """
 
     def __init__(self, config: Config, detector: Detector, camera: Optional[CameraModel]) -> None:
@@ -42,6 +44,7 @@ class Pipeline:
         self._tracker = Tracker(config.tracker, config.model.score_threshold)
         self._groups = GroupDetector(config.groups) if config.groups.enabled else None
         self._events = EventDetector(config.distance.threshold_m, config.events)
+        self.metrics = SceneMetrics(config.metrics) if camera is not None else None
 
     @staticmethod
     def from_config(config: Config, source_size: tuple[int, int]) -> Pipeline:
@@ -92,9 +95,12 @@ class Pipeline:
         pairs = self._measure(time_s, tracks, ground)
         closed = self._events.update(time_s, pairs)
         violating = self._events.violating_pairs(time_s)
-        return FrameResult(
+        result = FrameResult(
             index, time_s, detections, tracks, ground, pairs, violating, np.unique(violating), closed_events=closed
         )
+        if self.metrics is not None:
+            self.metrics.update(result)
+        return result
 
     def finish(self) -> tuple[ViolationEvent, ...]:
         """Close the events that are still open; the source has ended."""
@@ -107,6 +113,7 @@ class Pipeline:
             "tracker": self._tracker.state(),
             "groups": groups,
             "events": self._events.state(),
+            "metrics": self.metrics.state() if self.metrics is not None else None,
             "dropped_impossible": self.dropped_impossible,
         }
 
@@ -116,6 +123,8 @@ class Pipeline:
         if self._groups is not None:
             self._groups.restore(state["groups"])
         self._events.restore(state["events"])
+        if self.metrics is not None:
+            self.metrics.restore(state["metrics"])
         self.dropped_impossible = state["dropped_impossible"]
 
     def _measure(self, time_s: float, tracks: Tracks, ground: GroundPoints) -> Pairs:

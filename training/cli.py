@@ -27,6 +27,7 @@ from training.commands import (  # noqa: E402
 from training.parity.command import parity  # noqa: E402
 from training.prepare.command import prepare  # noqa: E402
 from training.scene_evaluation.command import evaluate_scene  # noqa: E402
+from training.simulation.command import simulate_distances  # noqa: E402
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -47,6 +48,7 @@ for command in (
     parity,
     adapt,
     evaluate_scene,
+    simulate_distances,
 ):
     cli.add_command(command)
 

@@ -245,6 +245,7 @@ class _Analysis:
             "people": totals.people(pipeline.people_seen),
             "boxes_dropped_impossible_height": pipeline.dropped_impossible,
             "violations": violations,
+            "metrics": pipeline.metrics.summary() if pipeline.metrics else None,
             "timings": {
                 "elapsed_s": round(elapsed_s, 3),
                 "frames_per_s": round(totals.frames / elapsed_s, 2),

@@ -22,8 +22,10 @@ _PERSON_HEIGHT_M = 1.7
 # Walkers change speed by about 0.7 m/s within a second.
 _ACCELERATION_DENSITY = np.array([0.5, 0.5, 0.02])  # m²/s³ for foot x, foot y and height
 _INITIAL_SPEED_M_S = np.array([1.5, 1.5, 0.15])
-# Standard deviation of a detector's box edges, as part of the box height: sideways, at the foot, and of the height.
+# Standard deviation of a detector's box edges, as part of the box height and in pixels, which add in squares: sideways
+# (the mean of two edges), at the foot, and of the height (the difference of two edges).
 _BOX_NOISE = np.array([0.04, 0.05, 0.07])
+_BOX_NOISE_PX = np.array([1.4, 2.0, 2.8])
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Measurements:
     @staticmethod
     def box_variance(height: FloatArray) -> FloatArray:
         """Return the (N, 3) variances, pixels², of uncut boxes with the given (N,) heights."""
-        return (_BOX_NOISE * np.maximum(height[:, None], 1.0)) ** 2
+        return (_BOX_NOISE * np.maximum(height[:, None], 1.0)) ** 2 + _BOX_NOISE_PX**2
 
 
 @dataclass

@@ -13,7 +13,7 @@ from edge_app.calibration.self_calibrator import SelfCalibrator
 from edge_app.cli import cli
 from edge_app.errors import UserError
 from edge_app.render.metre_grid import draw_metre_grid
-from tests.edge_app.self_calibration_scenes import Crowd, random_scene, walking_people
+from training.simulation.scenes import Crowd, random_scene, walking_people
 
 SIZE = (1280, 720)
 GROUND = np.array([[-4.0, 6], [4, 6], [4, 16], [-4, 16], [0, 10], [2, 8]])
@@ -142,8 +142,8 @@ def test_people_who_walk_by_calibrate_the_camera():
         scene.camera.image_width, scene.camera.image_height, hfov_deg=scene.hfov_deg, person_height_sd_m=0.07
     )
     assert calibrator.result() is None
-    for time_s, tracks in walking_people(scene, Crowd(), rng):
-        calibrator.add(time_s, tracks)
+    for frame in walking_people(scene, Crowd(), rng):
+        calibrator.add(frame.time_s, frame.tracks)
     result = calibrator.result()
     assert result is not None
     assert result.unsure == ""
@@ -160,8 +160,8 @@ def test_too_few_people_are_said_to_be_too_few():
     rng = np.random.default_rng(5)
     scene = random_scene(rng)
     calibrator = SelfCalibrator(scene.camera.image_width, scene.camera.image_height)
-    for time_s, tracks in walking_people(scene, Crowd(people=2, seconds=20), rng):
-        calibrator.add(time_s, tracks)
+    for frame in walking_people(scene, Crowd(people=2, seconds=20), rng):
+        calibrator.add(frame.time_s, frame.tracks)
     result = calibrator.result()
     assert result is not None
     assert "people were seen whole so far" in result.unsure

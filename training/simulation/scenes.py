@@ -1,4 +1,4 @@
-"""Simulated cameras and people walking by, for self-calibration: known truth, noisy boxes."""
+"""Simulated cameras and people walking by: known truth, noisy boxes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from edge_app.calibration import PinholeCamera
 from edge_app.calibration.self_geometry import Lens, View, camera_of
-from edge_app.records import BoolArray, FloatArray, Tracks
+from edge_app.records import BoolArray, FloatArray, IntArray, Tracks
 
 SIZES = ((1280, 720), (1920, 1080), (768, 576))
 # Farther people are not walked with, and smaller ones are not detected.
@@ -18,8 +18,6 @@ _MIN_BOX_PX = 25.0
 # A camera that sees whole people on less ground than this is not one that watches people.
 _MIN_AREA_M2 = 12.0
 _MARGIN_PX = 6.0
-# Time in which the error of a box is forgotten, seconds: half of a tracker's.
-_NOISE_TIME_S = 0.3
 
 
 @dataclass(frozen=True)
@@ -46,6 +44,7 @@ class Crowd:
         seconds: duration.
         fps: frames a second.
         noise_px, noise_part: standard deviation of each box edge: pixels, and part of the box height, in squares.
+        noise_time_s: time in which the error of a box is forgotten; 0 makes every frame's error new.
         scene_height_sd: relative spread, from scene to scene, of all heights together: other people, biased boxes.
     """
 
@@ -55,6 +54,7 @@ class Crowd:
     noise_px: float = 2.0
     noise_part: float = 0.05
     scene_height_sd: float = 0.0
+    noise_time_s: float = 0.3
 
 
 def random_scene(generator: np.random.Generator) -> Scene:
@@ -82,8 +82,23 @@ def scene_of(camera: PinholeCamera, hfov_deg: float) -> Scene:
     return Scene(camera, hfov_deg, ground[_seen_whole(camera, boxes)])
 
 
-def walking_people(scene: Scene, crowd: Crowd, generator: np.random.Generator) -> Iterator[tuple[float, Tracks]]:
-    """Yield (seconds, tracks) of every frame.
+@dataclass(frozen=True)
+class SeenFrame:
+    """What there is in one frame, and what is seen of it.
+
+    Attributes:
+        time_s: of the frame.
+        tracks: the people who are seen whole, with noisy boxes; ``id`` is the person's number from 1.
+        ground_m: (P, 2) where all people really stand, metres; person ``k`` in row ``k - 1``.
+    """
+
+    time_s: float
+    tracks: Tracks
+    ground_m: FloatArray
+
+
+def walking_people(scene: Scene, crowd: Crowd, generator: np.random.Generator) -> Iterator[SeenFrame]:
+    """Let people walk, and yield every frame.
 
     Heights are N(1.70, 0.07) m, speeds 1.0 to 1.6 m/s, each walker's own and steady; they walk straight from one place
     of the region to the next. The error of each box edge is correlated in time.
@@ -93,14 +108,14 @@ def walking_people(scene: Scene, crowd: Crowd, generator: np.random.Generator) -
     bias = 1 + crowd.scene_height_sd * generator.standard_normal()
     heights = np.clip(generator.normal(1.70, 0.07, crowd.people), 1.4, 2.0) * bias
     paths = np.stack([_path(scene, generator.uniform(1.0, 1.6), frames, dt_s, generator) for _ in heights])
-    keep = np.exp(-dt_s / _NOISE_TIME_S)
+    keep = np.exp(-dt_s / crowd.noise_time_s) if crowd.noise_time_s > 0 else 0.0
     error = generator.standard_normal((crowd.people, 3))
     for frame in range(frames):
         boxes = _boxes(scene.camera, paths[:, frame], heights)
         length = boxes[:, 2] - boxes[:, 1]
         noisy = boxes + error * np.hypot(crowd.noise_px, crowd.noise_part * length)[:, None]
         seen = _seen_whole(scene.camera, boxes) & (noisy[:, 2] > noisy[:, 1] + 2)
-        yield frame * dt_s, _tracks(np.flatnonzero(seen) + 1, noisy[seen])
+        yield SeenFrame(frame * dt_s, _tracks(np.flatnonzero(seen) + 1, noisy[seen]), paths[:, frame])
         error = keep * error + np.sqrt(1 - keep**2) * generator.standard_normal(error.shape)
 
 
@@ -147,7 +162,7 @@ def _seen_whole(camera: PinholeCamera, boxes: FloatArray) -> BoolArray:
         return inside & (bottom - top > _MIN_BOX_PX)
 
 
-def _tracks(ids: FloatArray, boxes: FloatArray) -> Tracks:
+def _tracks(ids: IntArray, boxes: FloatArray) -> Tracks:
     x, top, bottom = boxes.T
     half_width = 0.2 * (bottom - top)
     count = len(boxes)

@@ -1,0 +1,1 @@
+"""Simulated scenes, in which the truth is known exactly."""

@@ -1,0 +1,146 @@
+"""Do stated errors of distances hold? Simulated cameras, people and boxes through tracker, plane and distances."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, Optional
+
+import numpy as np
+
+from edge_app.calibration import CameraModel
+from edge_app.calibration.points import calibrate_points
+from edge_app.calibration.self_calibrator import SelfCalibrator
+from edge_app.config import TrackerConfig
+from edge_app.distances import measure_pairs
+from edge_app.errors import UserError
+from edge_app.foot_points import find_feet
+from edge_app.ground_plane import locate
+from edge_app.records import Detections, FloatArray, IntArray, Tracks
+from edge_app.tracking import Tracker
+from training.simulation.scenes import Crowd, Scene, SeenFrame, random_scene, walking_people
+
+Calibration = Literal["exact", "points", "self"]
+
+# Pairs that stand farther apart are no question for this product.
+_NEAR_M = 4.0
+# Two-sided 90 % of a normal distribution.
+_SD_OF_90 = 1.6449
+# A tracker needs this long before its state is what it says.
+_SETTLE_S = 2.0
+_CLICK_PX_AT_1280 = 2.0
+_POINTS = 6
+
+
+@dataclass(frozen=True)
+class DistanceErrors:
+    """All near pairs of a scene, of length M.
+
+    Attributes:
+        true_m, measured_m, sigma_m: distance, what is said of it, and the stated standard deviation.
+    """
+
+    true_m: FloatArray
+    measured_m: FloatArray
+    sigma_m: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.true_m)
+
+    @property
+    def coverage(self) -> float:
+        """Part of the true distances inside the stated 90 % interval."""
+        return float((np.abs(self.measured_m - self.true_m) <= _SD_OF_90 * self.sigma_m).mean())
+
+    @property
+    def median_relative_error(self) -> float:
+        """Median of the relative error."""
+        return float(np.median(np.abs(self.measured_m - self.true_m) / self.true_m))
+
+
+def simulate_scene(seed: int, calibration: Calibration, crowd: Crowd) -> tuple[Scene, Optional[DistanceErrors]]:
+    """Draw a scene, calibrate it, let people walk, and measure their distances once a second.
+
+    Args:
+        seed: of everything.
+        calibration: known exactly; from six ground points clicked with 2 pixels of noise; or by itself, the field of
+            view given, from other people who walked there before.
+        crowd: how people walk and are seen.
+
+    Returns:
+        The scene, and its errors; None where the calibration says that it is not sure.
+    """
+    generator = np.random.default_rng(seed)
+    scene = random_scene(generator)
+    camera = _calibrated(scene, calibration, crowd, generator)
+    if camera is None:
+        return scene, None
+    rows = [np.zeros((0, 3))]
+    for people, tracks, true_m in _followed(scene, camera, crowd, generator):
+        pairs = measure_pairs(people, locate(camera, tracks), 2.0)
+        apart = np.hypot(*(true_m[pairs.id_a - 1] - true_m[pairs.id_b - 1]).T)
+        near = (apart < _NEAR_M) & (apart > 0.5)
+        rows.append(np.column_stack([apart, pairs.distance_m, pairs.sigma_m])[near])
+    return scene, DistanceErrors(*np.vstack(rows).T)
+
+
+def _calibrated(
+    scene: Scene, calibration: Calibration, crowd: Crowd, generator: np.random.Generator
+) -> Optional[CameraModel]:
+    truth = scene.camera
+    if calibration == "exact":
+        return truth
+    size = (truth.image_width, truth.image_height)
+    if calibration == "points":
+        points_m = _spread_points(scene)
+        pixels = truth.ground_to_image(points_m)
+        pixels += generator.normal(0, _CLICK_PX_AT_1280 * size[0] / 1280.0, pixels.shape)
+        try:
+            return calibrate_points(pixels, points_m, size).camera
+        except UserError:
+            return None
+    calibrator = SelfCalibrator(*size, hfov_deg=scene.hfov_deg, person_height_sd_m=0.07)
+    for frame in walking_people(scene, crowd, generator):
+        calibrator.add(frame.time_s, frame.tracks)
+    result = calibrator.result()
+    return result.camera if result is not None and not result.unsure else None
+
+
+def _spread_points(scene: Scene) -> FloatArray:
+    """Return (6, 2) places that lie as far from one another as the seen ground allows: what the manual recommends."""
+    region = scene.region_m
+    chosen = [region[np.argmin(region @ np.array([1.0, 1.0]))]]
+    while len(chosen) < _POINTS:
+        apart = np.min([np.hypot(*(region - point).T) for point in chosen], axis=0)
+        chosen.append(region[int(np.argmax(apart))])
+    return np.array(chosen)
+
+
+def _followed(
+    scene: Scene, camera: CameraModel, crowd: Crowd, generator: np.random.Generator
+) -> Iterator[tuple[IntArray, Tracks, FloatArray]]:
+    """Track the people as the pipeline does; yields person numbers, their tracks and everybody's true place."""
+    tracker = Tracker(TrackerConfig(), 0.5)
+    every = max(1, round(crowd.fps))
+    for number, frame in enumerate(walking_people(scene, crowd, generator)):
+        seen = Detections(frame.tracks.bbox, frame.tracks.score)
+        feet = find_feet(camera, seen, camera.image_height)
+        tracks = tracker.update(frame.time_s, feet.detections, feet.measurements)
+        if number % every == 0 and frame.time_s >= _SETTLE_S:
+            people, tracks = _same_people(frame, tracks)
+            yield people, tracks, frame.ground_m
+
+
+def _same_people(frame: SeenFrame, tracks: Tracks) -> tuple[IntArray, Tracks]:
+    """Return who each track is: the person whose noisy foot is nearest, within a quarter of the height."""
+    tracks = tracks[tracks.observed]
+    if len(tracks) == 0 or len(frame.tracks) == 0:
+        return np.zeros(0, np.int64), tracks[np.zeros(len(tracks), np.bool_)]
+    apart = np.hypot(*(tracks.foot[:, None] - frame.tracks.foot[None]).transpose(2, 0, 1))
+    nearest = apart.argmin(axis=1)
+    height = frame.tracks.bbox[nearest, 3] - frame.tracks.bbox[nearest, 1]
+    close = apart.min(axis=1) < 0.25 * height
+    people = frame.tracks.id[nearest]
+    alone = np.bincount(people, minlength=len(frame.ground_m) + 1)[people] == 1
+    kept = close & alone
+    return people[kept], tracks[kept]
