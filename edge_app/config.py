@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, Literal, Optional
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from edge_app.config_section import Section
 from edge_app.errors import UserError, did_you_mean
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -18,11 +19,7 @@ DEFAULT_MODEL = REPOSITORY / "models" / "pedestrian_ssdlite_mobilenet_v2_300_ptq
 SAMPLE = Path(__file__).resolve().parent / "sample"
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
-
-
-class SourceConfig(_Section):
+class SourceConfig(Section):
     """Where the pictures come from."""
 
     uri: Optional[str] = Field(None, description="video file (later issues: camera, stream); the command line wins")
@@ -32,7 +29,7 @@ class SourceConfig(_Section):
     loop: bool = Field(False, description="start a file again when it ends (run only)")
 
 
-class ModelConfig(_Section):
+class ModelConfig(Section):
     """Which detector and how sure it must be."""
 
     path: Path = Field(DEFAULT_MODEL, description="model file; its manifest lies beside it with the ending .json")
@@ -53,20 +50,20 @@ class ModelConfig(_Section):
         return self
 
 
-class TrackerConfig(_Section):
+class TrackerConfig(Section):
     """When a track is born, confirmed and given up; all in seconds of frame time."""
 
     confirm_hits: int = Field(3, ge=1, le=100, description="detections in a row before a track counts")
     max_lost_s: float = Field(1.5, gt=0, le=60, description="seconds without a detection before a track ends")
 
 
-class DistanceConfig(_Section):
+class DistanceConfig(Section):
     """What too close means."""
 
     threshold_m: float = Field(2.0, gt=0, le=100, description="people nearer than this violate the distance, metres")
 
 
-class EventConfig(_Section):
+class EventConfig(Section):
     """When closeness becomes a violation event; seconds of frame time."""
 
     min_duration_s: float = Field(1.0, ge=0, le=3600, description="shorter events are dropped and counted")
@@ -88,7 +85,7 @@ class EventConfig(_Section):
         return self
 
 
-class GroupConfig(_Section):
+class GroupConfig(Section):
     """Who is said to belong together; never changes the numbers themselves."""
 
     enabled: bool = Field(True, description="say of each pair whether the two walk together")
@@ -96,7 +93,7 @@ class GroupConfig(_Section):
     max_distance_m: float = Field(2.5, gt=0, le=20, description="people farther apart do not walk together, metres")
 
 
-class MetricsConfig(_Section):
+class MetricsConfig(Section):
     """The place that figures are about; metres on the ground, in the camera file's frame."""
 
     region_m: Optional[tuple[tuple[float, float], ...]] = Field(
@@ -118,13 +115,13 @@ class MetricsConfig(_Section):
         return self
 
 
-class PrivacyConfig(_Section):
+class PrivacyConfig(Section):
     """What happens to people in every picture that leaves the process."""
 
     people: Literal["pixelate", "blur", "show"] = Field("pixelate", description="how people are hidden in pictures")
 
 
-class DashboardConfig(_Section):
+class DashboardConfig(Section):
     """The built-in web page."""
 
     host: str = Field("127.0.0.1", description="address to listen on; only loopback addresses are accepted so far")
@@ -132,7 +129,7 @@ class DashboardConfig(_Section):
     max_fps: float = Field(12.0, gt=0, le=60, description="frame rate of the live picture")
 
 
-class Config(_Section):
+class Config(Section):
     """The whole configuration."""
 
     source: SourceConfig = Field(default_factory=SourceConfig)
