@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Optional
 
@@ -121,13 +122,13 @@ def _enter_phase(detector: keras.Model, config: TrainConfig, step: int) -> None:
 
 def _examples(item: DataSetConfig) -> list[Example]:
     if item.labels is not None:
-        found = load_examples(item.labels)
+        found = load_examples(item.labels, item.squeezed)
     else:
         pattern = Path(str(item.input_path))
         paths = sorted(pattern.parent.glob(pattern.name))
         if not paths:
             raise UserError(f"no TFRecord file is named {pattern}; make some with 'prepare' or correct 'input_path'")
-        found = read_shards(paths)
+        found = [replace(example, squeezed=item.squeezed) for example in read_shards(paths)]
     if not any(len(example.boxes) for example in found):
         raise UserError(f"{item.labels or item.input_path} has no labelled person; there is nothing to learn from")
     return found

@@ -25,6 +25,9 @@ class DataSetConfig(_Section):
         None, description="TFRecord files of `prepare`, a pattern such as DIR/train-*.tfrecord"
     )
     weight: float = Field(1.0, gt=0)
+    squeezed: float = Field(
+        1.0, ge=0.2, le=5, description="what the pictures lost in width: 1.78 for 16:9 views that were made square"
+    )
 
     @model_validator(mode="after")
     def _exactly_one(self) -> DataSetConfig:

@@ -110,10 +110,10 @@ def _place(
     example: Example, height: int, width: int, options: Augmentation, rng: np.random.Generator
 ) -> tuple[Image, Callable[[FloatArray], FloatArray]]:
     """Zoom, stretch and shift a picture into a cell; returns the cell and where normalised boxes land in it, pixels."""
-    image = example.decode()
-    rows, columns = image.shape[:2]
     zoom = np.exp(rng.uniform(*np.log(options.scale)))
-    aspect = np.exp(rng.uniform(*np.log(options.aspect)))
+    aspect = example.squeezed * np.exp(rng.uniform(*np.log(options.aspect)))
+    image = example.decode(zoom * max(height, aspect * width))
+    rows, columns = image.shape[:2]
     scale_y = zoom * height / rows
     scale_x = zoom * aspect * width / columns
     shift_y = rng.uniform(min(0.0, height - scale_y * rows), max(0.0, height - scale_y * rows))

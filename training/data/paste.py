@@ -55,7 +55,7 @@ class Pasting:
     """
 
     people: tuple[int, int] = (2, 14)
-    height: tuple[float, float] = (0.12, 0.5)
+    height: tuple[float, float] = (0.1, 0.45)
     horizon: tuple[float, float] = (-1.0, 0.2)
     decoys: float = 0.6
 
@@ -154,7 +154,7 @@ def _cut_out(example: Example, index: int) -> Optional[Cutout]:
     x, y, width, height = cv2.boundingRect(mask)
     soft = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 1.0).astype(np.float32)
     window = (slice(y, y + height), slice(x, x + width))
-    return Cutout(patch[window].copy(), soft[window], width / height)
+    return Cutout(patch[window].copy(), soft[window], example.squeezed * width / height)
 
 
 def _person_in(patch: Image, window: tuple[int, int, int, int]) -> Optional[Image]:
