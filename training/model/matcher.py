@@ -64,9 +64,9 @@ def match(
 
 def _overlap(a: FloatArray, b: FloatArray) -> FloatArray:
     """Return the (N, M) shared areas of boxes ymin, xmin, ymax, xmax."""
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    return np.prod(np.maximum(high - low, 0.0), axis=2)
+    height = np.minimum(a[:, None, 2], b[:, 2]) - np.maximum(a[:, None, 0], b[:, 0])
+    width = np.minimum(a[:, None, 3], b[:, 3]) - np.maximum(a[:, None, 1], b[:, 1])
+    return np.maximum(height, 0.0) * np.maximum(width, 0.0)
 
 
 def _encode(boxes: FloatArray, anchors: FloatArray) -> FloatArray:

@@ -72,7 +72,8 @@ def _stored(feature: Any, where: str) -> Example:
         raise UserError(f"{where} has boxes of unequal parts; make the file again with 'prepare'")
     boxes = np.array(columns, np.float64).T.reshape(-1, 4)
     crowd = np.array(feature["image/object/is_crowd"].int64_list.value or [0] * len(labels), bool)
-    return Example(encoded[0], boxes[~crowd], boxes[crowd])
+    rows = feature["image/height"].int64_list.value
+    return Example(encoded[0], boxes[~crowd], boxes[crowd], int(rows[0]) if rows else 0)
 
 
 def _example(picture: CheckedPicture) -> Any:
