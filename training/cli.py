@@ -26,6 +26,7 @@ from training.commands import (  # noqa: E402
 )
 from training.parity.command import parity  # noqa: E402
 from training.prepare.command import prepare  # noqa: E402
+from training.prepare.compose_command import compose_set  # noqa: E402
 from training.scene_evaluation.command import evaluate_scene  # noqa: E402
 from training.simulation.command import simulate_distances  # noqa: E402
 
@@ -40,6 +41,7 @@ for command in (
     fetch_pretrained,
     import_config,
     prepare,
+    compose_set,
     train,
     export,
     quantize,
