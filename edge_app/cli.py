@@ -16,6 +16,8 @@ import click  # noqa: E402
 from edge_app import __version__  # noqa: E402
 from edge_app.calibration.command import calibrate  # noqa: E402
 from edge_app.config import Config, config_schema, load_config  # noqa: E402
+from edge_app.web.security.command import password  # noqa: E402
+from edge_app.web.security.masking import MaskingFilter  # noqa: E402
 
 _CONFIG = click.option("--config", "config_path", type=click.Path(path_type=Path), help="configuration file (YAML)")
 _MODEL = click.option("--model", type=click.Path(path_type=Path), help="model file; wins over the configuration")
@@ -29,6 +31,8 @@ def cli(verbose: bool) -> None:
     logging.basicConfig(
         level=logging.DEBUG if verbose else logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(MaskingFilter())
 
 
 @cli.command()
@@ -84,7 +88,7 @@ def run(
     config = config.model_copy(update={"dashboard": config.dashboard.model_copy(update=changes)})
     if source is not None:
         config = config.model_copy(update={"source": config.source.model_copy(update={"uri": source})})
-    run_live(config)
+    run_live(config, config_path)
 
 
 @cli.command()
@@ -104,6 +108,7 @@ def bench(
 
 
 cli.add_command(calibrate)
+cli.add_command(password)
 
 
 @cli.group()

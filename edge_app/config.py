@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from edge_app.config_section import Section
 from edge_app.errors import UserError, did_you_mean
+from edge_app.web.dashboard_config import DashboardConfig
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DEFAULT_MODEL = REPOSITORY / "models" / "pedestrian_ssdlite_mobilenet_v2_300_ptq_int8.tflite"
@@ -118,15 +119,9 @@ class MetricsConfig(Section):
 class PrivacyConfig(Section):
     """What happens to people in every picture that leaves the process."""
 
-    people: Literal["pixelate", "blur", "show"] = Field("pixelate", description="how people are hidden in pictures")
-
-
-class DashboardConfig(Section):
-    """The built-in web page."""
-
-    host: str = Field("127.0.0.1", description="address to listen on; only loopback addresses are accepted so far")
-    port: int = Field(8080, ge=0, le=65535, description="0 picks a free port")
-    max_fps: float = Field(12.0, gt=0, le=60, description="frame rate of the live picture")
+    people: Literal["pixelate", "blur", "schematic", "show"] = Field(
+        "pixelate", description="how people are hidden in pictures; schematic: no picture at all, only what was found"
+    )
 
 
 class Config(Section):
@@ -167,7 +162,7 @@ def parse_config(content: Any, name: str, folder: Path) -> Config:
     try:
         config = Config.model_validate(content)
     except ValidationError as error:
-        raise UserError(f"{name}: {_explain(error)}") from error
+        raise UserError(f"{name}: {explain(error, Config)}") from error
     return _with_absolute_paths(config, folder)
 
 
@@ -196,20 +191,24 @@ def _with_absolute_paths(config: Config, folder: Path) -> Config:
     changes: dict[str, Any] = {"model": config.model.model_copy(update={"path": folder / config.model.path})}
     if config.calibration is not None:
         changes["calibration"] = folder / config.calibration
+    files = {name: getattr(config.dashboard, name) for name in ("folder", "certificate", "certificate_key")}
+    found = {name: folder / file for name, file in files.items() if file is not None}
+    if found:
+        changes["dashboard"] = config.dashboard.model_copy(update=found)
     uri = config.source.uri
     if uri is not None and not uri.isdigit() and "://" not in uri and (folder / uri).exists():
         changes["source"] = config.source.model_copy(update={"uri": str(folder / uri)})
     return config.model_copy(update=changes)
 
 
-def _explain(error: ValidationError) -> str:
-    """Turn the first mistakes of a pydantic error into sentences for a person."""
+def explain(error: ValidationError, model: type[BaseModel]) -> str:
+    """Turn the first mistakes of a pydantic error, made in filling ``model``, into sentences for a person."""
     sentences = []
     for mistake in error.errors()[:3]:
         location = [str(part) for part in mistake["loc"]]
         key = ".".join(location) or "configuration"
         if mistake["type"] == "extra_forbidden":
-            known = _known_keys(location[:-1])
+            known = _known_keys(model, location[:-1])
             hint = did_you_mean(location[-1], known) or f" (known keys: {', '.join(known)})"
             sentences.append(f"unknown key '{key}'{hint}")
         else:
@@ -218,11 +217,10 @@ def _explain(error: ValidationError) -> str:
     return "; ".join(sentences)
 
 
-def _known_keys(location: list[str]) -> list[str]:
-    model: Any = Config
+def _known_keys(model: type[BaseModel], location: list[str]) -> list[str]:
     for part in location:
-        annotation = model.model_fields[part].annotation
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+        field = model.model_fields.get(part)
+        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
             return []
-        model = annotation
+        model = field.annotation
     return list(model.model_fields)

@@ -8,6 +8,7 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Optional, Protocol
 
 from edge_app.calibration import CameraModel
@@ -245,25 +246,33 @@ class LiveRunner:
             self.state.publish(frame, result, time.monotonic() - captured_s)
 
 
-def run_live(config: Config) -> None:
+def run_live(config: Config, config_path: Optional[Path] = None) -> None:
     """Watch the configured source and serve the dashboard until SIGINT or SIGTERM.
+
+    Args:
+        config: with what the command line overrules.
+        config_path: the file that it was read from, which the dashboard's settings change; None without one.
 
     Raises:
         UserError: source, model, calibration or address cannot be used.
     """
     from edge_app.pipeline import Pipeline  # noqa: PLC0415 - the runner itself needs no model
     from edge_app.web.server import DashboardServer  # noqa: PLC0415
+    from edge_app.web.settings import Settings  # noqa: PLC0415
+    from edge_app.web.site import CameraView  # noqa: PLC0415
 
     source = open_source(config.source)
-    pipeline = Pipeline.from_config(config, (source.width, source.height))
+    size = (source.width, source.height)
+    pipeline = Pipeline.from_config(config, size)
     runner = LiveRunner(source, pipeline)
-    server = DashboardServer(runner, pipeline.camera, (source.width, source.height), config)
+    view = CameraView("camera", runner, pipeline, size, config)
+    server = DashboardServer({view.name: view}, Settings(config, config_path))
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     runner.start()
     server.start()
-    print(f"Dashboard: {server.address} (stop with Ctrl-C)", flush=True)
+    print(server.invitation, flush=True)
     stop.wait()
     server.stop()
     runner.stop()

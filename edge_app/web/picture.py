@@ -44,6 +44,11 @@ class LivePicture:
         self.encoded = 0
         self.withheld = 0
 
+    def use(self, birdseye: Optional[BirdsEye], privacy: PrivacyMode) -> None:
+        """Draw pictures in another way from now on."""
+        with self._lock:
+            self._birdseye, self._privacy = birdseye, privacy
+
     @property
     def viewers(self) -> int:
         """How many streams are open."""

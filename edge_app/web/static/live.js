@@ -2,13 +2,12 @@
 
 const byId = (id) => document.getElementById(id);
 const put = (id, text) => { const element = byId(id); if (element && element.textContent !== text) element.textContent = text; };
-const clock = (seconds) => `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
 const metres = (value, digits) => (value === null || value === undefined ? "–" : `${value.toFixed(digits)} m`);
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 let ground = { calibrated: false };
 let state = null;
-let eventsShown = -1;
+const camera = encodeURIComponent(byId("now").dataset.camera);
 
 function showConnection(text, kind) {
   const pill = byId("connection");
@@ -33,27 +32,6 @@ function showState() {
   put("pairs", String(state.now.pairs_too_close));
   put("nearest", metres(state.now.nearest_m, 1));
   byId("too-close-card")?.classList.toggle("alarm", state.now.people_too_close > 0);
-}
-
-async function showEvents() {
-  if (!byId("events") || state.events_total === eventsShown) return;
-  eventsShown = state.events_total;
-  const answer = await fetch("/api/v1/events?limit=100");
-  if (!answer.ok) { eventsShown = -1; return; }
-  const { events } = await answer.json();
-  byId("no-events").hidden = events.length > 0;
-  byId("events").replaceChildren(...events.map((event) => {
-    const row = document.createElement("tr");
-    const together = event.same_group === null ? "–" : event.same_group ? "yes" : "no";
-    const cells = [clock(event.start_s), `${event.duration_s.toFixed(1)} s`, `${event.id_a} and ${event.id_b}`,
-      metres(event.min_distance_m, 2), metres(event.mean_distance_m, 2), together];
-    for (const text of cells) {
-      const cell = document.createElement("td");
-      cell.textContent = text;
-      row.append(cell);
-    }
-    return row;
-  }));
 }
 
 function planGeometry(width, height) {
@@ -161,16 +139,15 @@ function turnedCovariance([[xx, xy], [, yy]]) {
 }
 
 function listen() {
-  const stream = new EventSource("/api/v1/stream");
+  const stream = new EventSource(`/api/v1/stream?camera=${camera}`);
   stream.onopen = () => {
     showConnection("live", "live");
     // After a lost connection the browser shows the last picture for ever; ask for the stream again.
-    byId("picture").src = `/live.mjpg?since=${Date.now()}`;
+    byId("picture").src = `/live.mjpg?camera=${camera}&since=${Date.now()}`;
   };
   stream.onmessage = (message) => {
     state = JSON.parse(message.data);
     showState();
-    showEvents();
     drawPlan();
   };
   stream.onerror = () => {
@@ -179,7 +156,7 @@ function listen() {
   };
 }
 
-const answer = await fetch("/api/v1/ground");
+const answer = await fetch(`/api/v1/ground?camera=${camera}`);
 if (answer.ok) ground = await answer.json();
 window.addEventListener("resize", drawPlan);
 listen();
