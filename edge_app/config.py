@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from edge_app.config_section import Section
 from edge_app.errors import UserError, did_you_mean
+from edge_app.storage.config import StorageConfig
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DEFAULT_MODEL = REPOSITORY / "models" / "pedestrian_ssdlite_mobilenet_v2_300_ptq_int8.tflite"
@@ -142,6 +143,7 @@ class Config(Section):
     metrics: MetricsConfig = Field(default_factory=MetricsConfig)
     privacy: PrivacyConfig = Field(default_factory=PrivacyConfig)
     dashboard: DashboardConfig = Field(default_factory=DashboardConfig)
+    storage: StorageConfig = Field(default_factory=StorageConfig)
 
 
 def load_config(path: Optional[Path]) -> Config:
@@ -196,6 +198,8 @@ def _with_absolute_paths(config: Config, folder: Path) -> Config:
     changes: dict[str, Any] = {"model": config.model.model_copy(update={"path": folder / config.model.path})}
     if config.calibration is not None:
         changes["calibration"] = folder / config.calibration
+    if config.storage.folder is not None:
+        changes["storage"] = config.storage.model_copy(update={"folder": folder / config.storage.folder})
     uri = config.source.uri
     if uri is not None and not uri.isdigit() and "://" not in uri and (folder / uri).exists():
         changes["source"] = config.source.model_copy(update={"uri": str(folder / uri)})
