@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,3 +34,14 @@ def writer_lock(path: Path) -> Iterator[None]:
                 f"history {path} is in use by another process; stop it, or give another storage.folder"
             ) from error
         yield
+
+
+def set_aside(database: Path, word: str) -> Path:
+    """Rename a database with what belongs to it; return its new path, which has ``word`` and the time at its end."""
+    aside = database.with_name(f"{database.name}.{word}-{int(time.time())}")
+    # The log goes first: beside another database of the old name it would be played into that one.
+    for ending in ("-wal", "-shm", ""):
+        part = database.with_name(database.name + ending)
+        if part.exists():
+            part.replace(aside.with_name(aside.name + ending))
+    return aside

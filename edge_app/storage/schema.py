@@ -50,11 +50,16 @@ SCHEMA_VERSION = len(MIGRATIONS)
 _BUSY_S = 5.0
 
 
+class DamagedHistoryError(UserError):
+    """The file is no database, or a broken one."""
+
+
 def open_for_writing(path: Path) -> sqlite3.Connection:
     """Open the database, make it where it is missing, and bring its schema up to date.
 
     Raises:
-        UserError: the file cannot be opened, is no database, or was written by a newer version.
+        DamagedHistoryError: the file is no database, or a broken one.
+        UserError: the file cannot be opened, or was written by a newer version.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -71,7 +76,7 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
         migrate(connection, path)
     except sqlite3.DatabaseError as error:
         connection.close()
-        raise UserError(
+        raise DamagedHistoryError(
             f"history {path} cannot be used ({error}); bring back a backup with 'edge_app storage restore', or move "
             "the file away"
         ) from error

@@ -15,8 +15,10 @@ from edge_app.config import MetricsConfig
 from edge_app.records import FrameResult, ViolationEvent
 from edge_app.sinks import StatusNotice
 from edge_app.storage.config import StorageConfig
+from edge_app.storage.lock import set_aside
 from edge_app.storage.minutes import MinuteAggregator
 from edge_app.storage.rows import MinuteAggregate, StoredEvent
+from edge_app.storage.schema import DamagedHistoryError
 from edge_app.storage.statements import Statement, add_event, add_notice, add_run, put_minute
 from edge_app.storage.writer import HistoryWriter
 
@@ -48,9 +50,13 @@ class StorageSink:
         self._metrics = metrics
         self._numbers = itertools.count(1)
         self._cameras: dict[str, MinuteAggregator] = {}
-        self.writer = HistoryWriter(config, self._minutes, self.notice)
+        self._broken: Optional[str] = None
+        self.writer = self._open_writer(config)
         self.writer.put([add_run(self.run, time.time(), __version__, json.dumps(fingerprints or {}, sort_keys=True))])
         self.writer.start()
+        if self._broken is not None:
+            log.error("%s", self._broken)
+            self.notice(StatusNotice("", "storage", False, self._broken, time.time()))
 
     def accept(self, camera: str, utc_s: float, result: FrameResult) -> None:
         """Take the result of one frame."""
@@ -84,6 +90,15 @@ class StorageSink:
         for aggregator in self._cameras.values():
             aggregator.finish()
         self.writer.stop()
+
+    def _open_writer(self, config: StorageConfig) -> HistoryWriter:
+        """Open history; one that is damaged is set aside and said, for watching must go on."""
+        try:
+            return HistoryWriter(config, self._minutes, self.notice)
+        except DamagedHistoryError as error:
+            aside = set_aside(config.path, "damaged")
+            self._broken = f"history was damaged ({error.__cause__}) and begins anew; the former one is {aside}"
+            return HistoryWriter(config, self._minutes, self.notice)
 
     def _minutes(self) -> Iterator[Statement]:
         """Say what is new about the minutes of all cameras; called by the writer."""

@@ -28,8 +28,8 @@ class Statement:
 def add_event(event: StoredEvent) -> Statement:
     """Store an event."""
     return Statement(
-        """INSERT OR IGNORE INTO event (uid, camera, start_utc_s, end_utc_s, duration_s, id_a, id_b, min_distance_m,
-        mean_distance_m, same_group) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+        """INSERT INTO event (uid, camera, start_utc_s, end_utc_s, duration_s, id_a, id_b, min_distance_m,
+        mean_distance_m, same_group) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (uid) DO NOTHING""",
         (
             event.uid, event.camera, event.start_utc_s, event.end_utc_s, event.duration_s, event.id_a, event.id_b,
             event.min_distance_m, event.mean_distance_m, event.same_group,
@@ -62,7 +62,8 @@ def put_minute(minute: MinuteAggregate, closed: bool) -> Statement:
 def add_notice(uid: str, notice: StatusNotice) -> Statement:
     """Store a notice."""
     return Statement(
-        "INSERT OR IGNORE INTO notice (uid, camera, kind, ok, sentence, utc_s) VALUES (?, ?, ?, ?, ?, ?)",
+        """INSERT INTO notice (uid, camera, kind, ok, sentence, utc_s) VALUES (?, ?, ?, ?, ?, ?)
+        ON CONFLICT (uid) DO NOTHING""",
         (uid, notice.camera, notice.kind, notice.ok, notice.sentence, notice.utc_s),
     )
 
@@ -70,6 +71,7 @@ def add_notice(uid: str, notice: StatusNotice) -> Statement:
 def add_run(run: str, started_utc_s: float, version: str, fingerprints: str) -> Statement:
     """Store with what a run works: version, and a JSON object of fingerprints."""
     return Statement(
-        "INSERT OR IGNORE INTO run (id, started_utc_s, version, fingerprints) VALUES (?, ?, ?, ?)",
+        """INSERT INTO run (id, started_utc_s, version, fingerprints) VALUES (?, ?, ?, ?)
+        ON CONFLICT (id) DO NOTHING""",
         (run, started_utc_s, version, fingerprints),
     )

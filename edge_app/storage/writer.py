@@ -30,6 +30,8 @@ _UPKEEP_S = 30.0
 _RETRY_S = 5.0
 _MEBIBYTE = 1 << 20
 _OUTBOX_MOST = 100_000
+# What is wrong with one row, not with the database: it must not hold up the others for ever.
+_REFUSED = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.InterfaceError, OverflowError)
 
 
 class HistoryWriter:
@@ -70,6 +72,7 @@ class HistoryWriter:
         self._lock = threading.Lock()
         self._waiting: deque[Statement] = deque()
         self._told = False
+        self._ticks = 0
         self._retry_s = 0.0
         self._upkeep_s = monotonic() + min(_UPKEEP_S, 1.0)
         self._offset_s = utc() - monotonic()
@@ -103,6 +106,21 @@ class HistoryWriter:
             else:
                 self._waiting.extend(batch)
 
+    def commit_now(self, timeout_s: float = 10.0) -> None:
+        """Wait until the thread has committed all that was handed over before.
+
+        Raises:
+            TimeoutError: it could not in time, for the disk is full or slow.
+        """
+        with self._lock:
+            tick = self._ticks
+        deadline_s = time.monotonic() + timeout_s
+        # The tick that goes on now may have begun before; the one after it has seen everything.
+        while self._ticks < tick + 2 or self.paused is not None:
+            if time.monotonic() > deadline_s:
+                raise TimeoutError(self.paused or "history was not written in time")
+            time.sleep(0.005)
+
     def stop(self) -> None:
         """Commit what waits and close the database."""
         self._stopping.set()
@@ -120,6 +138,7 @@ class HistoryWriter:
         if self.paused is None and self._monotonic() >= self._upkeep_s:
             self._upkeep_s = self._monotonic() + _UPKEEP_S
             self._keep_house()
+        self._ticks += 1
 
     def _run(self) -> None:
         while not self._stopping.wait(self._config.commit_s):
@@ -136,19 +155,31 @@ class HistoryWriter:
         if not batch:
             return
         try:
-            durable = any(statement.durable for statement in batch)
-            self.connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-            self.connection.execute("BEGIN IMMEDIATE")
-            for statement in batch:
-                self.connection.execute(statement.sql, statement.parameters)
-            self.connection.execute("COMMIT")
-        except sqlite3.OperationalError as error:
+            self._write(batch)
+        except sqlite3.DatabaseError as error:
             self._roll_back()
-            self._pause(f"history cannot be written ({error}); free space on the disk of {self.path.parent}")
+            self._pause(
+                f"history cannot be written ({error}); free space on the disk of {self.path.parent}, or check it"
+            )
             return
         with self._lock:
             for _ in batch:
                 self._waiting.popleft()
+
+    def _write(self, batch: list[Statement]) -> None:
+        """Commit a batch; a row that the database refuses for what it holds is left out, told and counted."""
+        durable = any(statement.durable for statement in batch)
+        self.connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+        self.connection.execute("BEGIN IMMEDIATE")
+        refused = 0
+        for statement in batch:
+            try:
+                self.connection.execute(statement.sql, statement.parameters)
+            except _REFUSED as error:
+                refused += 1
+                log.error("a row was not stored (%s): %s %s", error, statement.sql.split("(")[0], statement.parameters)
+        self.connection.execute("COMMIT")
+        self.lost += refused
 
     def _keep_house(self) -> None:
         try:
