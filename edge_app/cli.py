@@ -16,6 +16,7 @@ import click  # noqa: E402
 from edge_app import __version__  # noqa: E402
 from edge_app.calibration.command import calibrate  # noqa: E402
 from edge_app.config import Config, config_schema, load_config  # noqa: E402
+from edge_app.storage.command import storage  # noqa: E402
 from edge_app.web.security.command import password  # noqa: E402
 from edge_app.web.security.masking import MaskingFilter  # noqa: E402
 
@@ -109,6 +110,7 @@ def bench(
 
 cli.add_command(calibrate)
 cli.add_command(password)
+cli.add_command(storage)
 
 
 @cli.group()

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from edge_app.config_section import Section
 from edge_app.errors import UserError, did_you_mean
+from edge_app.storage.config import StorageConfig
 from edge_app.web.dashboard_config import DashboardConfig
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -137,6 +138,7 @@ class Config(Section):
     metrics: MetricsConfig = Field(default_factory=MetricsConfig)
     privacy: PrivacyConfig = Field(default_factory=PrivacyConfig)
     dashboard: DashboardConfig = Field(default_factory=DashboardConfig)
+    storage: StorageConfig = Field(default_factory=StorageConfig)
 
 
 def load_config(path: Optional[Path]) -> Config:
@@ -195,6 +197,8 @@ def _with_absolute_paths(config: Config, folder: Path) -> Config:
     found = {name: folder / file for name, file in files.items() if file is not None}
     if found:
         changes["dashboard"] = config.dashboard.model_copy(update=found)
+    if config.storage.folder is not None:
+        changes["storage"] = config.storage.model_copy(update={"folder": folder / config.storage.folder})
     uri = config.source.uri
     if uri is not None and not uri.isdigit() and "://" not in uri and (folder / uri).exists():
         changes["source"] = config.source.model_copy(update={"uri": str(folder / uri)})

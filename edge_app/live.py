@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional, Protocol
@@ -14,6 +15,7 @@ from typing import Any, Optional, Protocol
 from edge_app.calibration import CameraModel
 from edge_app.config import Config
 from edge_app.records import Frame, FrameResult, ViolationEvent
+from edge_app.sinks import ResultSink
 from edge_app.source import Source, open_source
 
 log = logging.getLogger(__name__)
@@ -183,7 +185,15 @@ class LiveRunner:
     dropped and counted.
     """
 
-    def __init__(self, source: Source, pipeline: FrameProcessor) -> None:
+    def __init__(
+        self,
+        source: Source,
+        pipeline: FrameProcessor,
+        camera_name: str = "camera",
+        sinks: Sequence[ResultSink] = (),
+    ) -> None:
+        self._camera_name = camera_name
+        self._sinks = tuple(sinks)
         self.state = LiveState(source.name, pipeline.model_name, pipeline.camera is not None)
         self._source = source
         self._pipeline = pipeline
@@ -243,7 +253,10 @@ class LiveRunner:
                 self.state.report_fault("the pipeline failed on a frame; the picture is withheld, see the log")
                 self._stopping.wait(_FAULT_PAUSE_S)
                 continue
-            self.state.publish(frame, result, time.monotonic() - captured_s)
+            delay_s = time.monotonic() - captured_s
+            self.state.publish(frame, result, delay_s)
+            for sink in self._sinks:
+                sink.accept(self._camera_name, time.time() - delay_s, result)
 
 
 def run_live(config: Config, config_path: Optional[Path] = None) -> None:
@@ -257,6 +270,8 @@ def run_live(config: Config, config_path: Optional[Path] = None) -> None:
         UserError: source, model, calibration or address cannot be used.
     """
     from edge_app.pipeline import Pipeline  # noqa: PLC0415 - the runner itself needs no model
+    from edge_app.storage.store import Store  # noqa: PLC0415
+    from edge_app.storage.wiring import open_sinks  # noqa: PLC0415
     from edge_app.web.server import DashboardServer  # noqa: PLC0415
     from edge_app.web.settings import Settings  # noqa: PLC0415
     from edge_app.web.site import CameraView  # noqa: PLC0415
@@ -264,15 +279,17 @@ def run_live(config: Config, config_path: Optional[Path] = None) -> None:
     source = open_source(config.source)
     size = (source.width, source.height)
     pipeline = Pipeline.from_config(config, size)
-    runner = LiveRunner(source, pipeline)
-    view = CameraView("camera", runner, pipeline, size, config)
-    server = DashboardServer({view.name: view}, Settings(config, config_path))
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    runner.start()
-    server.start()
-    print(server.invitation, flush=True)
-    stop.wait()
-    server.stop()
-    runner.stop()
+    with open_sinks(config) as sinks:
+        runner = LiveRunner(source, pipeline, "camera", sinks)
+        view = CameraView("camera", runner, pipeline, size, config)
+        store = Store(config.storage.path) if config.storage.enabled else None
+        server = DashboardServer({view.name: view}, Settings(config, config_path), store)
+        stop = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stop.set())
+        runner.start()
+        server.start()
+        print(server.invitation, flush=True)
+        stop.wait()
+        server.stop()
+        runner.stop()

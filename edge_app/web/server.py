@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Optional
 
 from waitress.server import create_server
 
 from edge_app.errors import UserError
+from edge_app.storage.store import Store
 from edge_app.web.app import MOST_BODY_BYTES, create_app
 from edge_app.web.dashboard_config import DashboardConfig
 from edge_app.web.security.security import Security
@@ -32,19 +33,20 @@ class DashboardServer:
         site: what it shows.
     """
 
-    def __init__(self, cameras: Mapping[str, CameraView], settings: Settings) -> None:
+    def __init__(self, cameras: Mapping[str, CameraView], settings: Settings, store: Optional[Store]) -> None:
         """Bind the address.
 
         Args:
             cameras: by name; at least one.
             settings: the configuration in force.
+            store: the history; None when nothing is kept.
 
         Raises:
             UserError: the address would not be safe, can't be bound, or the certificate can't be used.
         """
         config = settings.config.dashboard
         security = Security(config, dashboard_folder(settings.config))
-        self.site = Site(cameras, settings, security, threading.Event())
+        self.site = Site(cameras, settings, security, threading.Event(), store)
         app = create_app(self.site)
         self._scheme = "http" if config.certificate is None else "https"
         try:

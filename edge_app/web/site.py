@@ -14,6 +14,7 @@ from edge_app.errors import UserError, did_you_mean
 from edge_app.live import LiveRunner
 from edge_app.pipeline import camera_for
 from edge_app.render import BirdsEye
+from edge_app.storage.store import Store
 from edge_app.web.picture import LivePicture
 from edge_app.web.security.masking import mask_secrets
 from edge_app.web.security.security import Security
@@ -85,6 +86,7 @@ class Site:
 
     Attributes:
         cameras: by name, in the order of the configuration; at least one.
+        store: the history; None when nothing is kept.
         stopping: set when the server goes down; ends all streams.
     """
 
@@ -92,6 +94,7 @@ class Site:
     settings: Settings
     security: Security
     stopping: threading.Event
+    store: Optional[Store]
     streams: Streams = field(default_factory=Streams)
     started_s: float = field(default_factory=time.monotonic)
 

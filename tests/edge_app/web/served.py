@@ -10,6 +10,7 @@ from urllib.parse import urlencode, urlsplit
 
 from edge_app.config import Config, load_config
 from edge_app.live import LiveRunner
+from edge_app.storage.store import Store
 from edge_app.web.app import create_app
 from edge_app.web.server import DashboardServer
 from edge_app.web.settings import Settings
@@ -55,7 +56,8 @@ class Dashboard:
             name: CameraView(name, runner, one, (320, 240), config)
             for name, runner, one in zip(cameras, self.runners, self.pipelines)
         }
-        self.server = DashboardServer(views, Settings(config, self.config_path))
+        self.store = Store.open(folder / "history.sqlite")
+        self.server = DashboardServer(views, Settings(config, self.config_path), self.store)
         self.site = self.server.site
         self.picture = self.site.camera(None).picture
         for runner in self.runners:
