@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any, Optional
 
+from flask import Blueprint
 from waitress.server import create_server
 
 from edge_app.calibration import CameraModel
@@ -30,7 +31,12 @@ class DashboardServer:
     """
 
     def __init__(
-        self, runner: LiveRunner, camera: Optional[CameraModel], image_size: tuple[int, int], config: Config
+        self,
+        runner: LiveRunner,
+        camera: Optional[CameraModel],
+        image_size: tuple[int, int],
+        config: Config,
+        more_pages: Optional[Blueprint] = None,
     ) -> None:
         """Bind the address.
 
@@ -48,6 +54,8 @@ class DashboardServer:
         self.picture = LivePicture(runner.state, birdseye, privacy, config.dashboard.max_fps)
         self._stopping = threading.Event()
         app = create_app(runner, self.picture, birdseye, privacy != "show", self._stopping)
+        if more_pages is not None:
+            app.register_blueprint(more_pages)
         try:
             self._server: Any = create_server(
                 app,

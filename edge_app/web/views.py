@@ -48,6 +48,8 @@ def banner(health: dict[str, Any]) -> Optional[str]:
         return "the recording has ended"
     if health["newest_frame_age_s"] > 5:
         return f"no frame for {health['newest_frame_age_s']:.0f} seconds"
+    if health["degraded"]:
+        return "; ".join(health["degraded"])
     return None
 
 
