@@ -16,6 +16,7 @@ import click  # noqa: E402
 from edge_app import __version__  # noqa: E402
 from edge_app.calibration.command import calibrate  # noqa: E402
 from edge_app.config import Config, config_schema, load_config  # noqa: E402
+from edge_app.json_logs import JsonFormatter  # noqa: E402
 from edge_app.storage.command import storage  # noqa: E402
 from edge_app.web.security.command import password  # noqa: E402
 from edge_app.web.security.masking import MaskingFilter  # noqa: E402
@@ -27,13 +28,16 @@ _MODEL = click.option("--model", type=click.Path(path_type=Path), help="model fi
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="edge_app")
 @click.option("--verbose", is_flag=True, help="log more")
-def cli(verbose: bool) -> None:
+@click.option("--log-format", type=click.Choice(["text", "json"]), default="text", help="json: one object a line")
+def cli(verbose: bool, log_format: str) -> None:
     """Finds people in video, measures the distances between them in metres and reports violations."""
     logging.basicConfig(
         level=logging.DEBUG if verbose else logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     for handler in logging.getLogger().handlers:
         handler.addFilter(MaskingFilter())
+        if log_format == "json":
+            handler.setFormatter(JsonFormatter())
 
 
 @cli.command()
@@ -75,7 +79,7 @@ def analyze(
 @cli.command()
 @_CONFIG
 @_MODEL
-@click.option("--source", help="video file; wins over the configuration")
+@click.option("--source", help="file, folder, /dev/videoN, rtsp://…, http://…, csi:N; wins over the configuration")
 @click.option("--host", help="address to listen on; wins over the configuration")
 @click.option("--port", type=click.IntRange(0, 65535), help="port to listen on; wins over the configuration")
 def run(
@@ -88,7 +92,7 @@ def run(
     changes = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     config = config.model_copy(update={"dashboard": config.dashboard.model_copy(update=changes)})
     if source is not None:
-        config = config.model_copy(update={"source": config.source.model_copy(update={"uri": source})})
+        config = config.model_copy(update={"source": config.source.model_copy(update={"uri": source}), "cameras": {}})
     run_live(config, config_path)
 
 

@@ -6,36 +6,64 @@ Paths in a configuration file are relative to that file.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, Optional
+from typing import Annotated, Any, Literal, Optional
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from edge_app.config_section import Section
 from edge_app.errors import UserError, did_you_mean
+from edge_app.motion_gate import MotionGateConfig
 from edge_app.storage.config import StorageConfig
+from edge_app.tiles.config import TilesConfig
 from edge_app.web.dashboard_config import DashboardConfig
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DEFAULT_MODEL = REPOSITORY / "models" / "pedestrian_ssdlite_mobilenet_v2_300_ptq_int8.tflite"
+DEFAULT_CAMERA = "camera"
 SAMPLE = Path(__file__).resolve().parent / "sample"
 
 
 class SourceConfig(Section):
     """Where the pictures come from."""
 
-    uri: Optional[str] = Field(None, description="video file (later issues: camera, stream); the command line wins")
+    uri: Optional[str] = Field(
+        None,
+        description="video file, folder of pictures, /dev/videoN or N, csi:N, rtsp:// or http:// address, GStreamer "
+        "string; the command line wins",
+    )
     fps: Optional[float] = Field(
         None, gt=0, le=1000, description="true frame rate of a recorded video whose container states a wrong one"
     )
     loop: bool = Field(False, description="start a file again when it ends (run only)")
+    pace: Literal["realtime", "fast"] = Field(
+        "realtime", description="of a file or folder in run: as it was recorded, or every frame as fast as possible"
+    )
+    max_fps: Optional[float] = Field(None, gt=0, le=1000, description="frames a second that are analysed at most (run)")
+    size: Optional[tuple[int, int]] = Field(None, description="width and height to ask a USB camera for, pixels")
+    stall_timeout_s: float = Field(
+        5.0, ge=0.5, le=600, description="a live source that gives no frame for this long is opened again"
+    )
+    frozen_timeout_s: float = Field(
+        60.0, ge=0, le=86400, description="a live source whose picture is exactly the same for this long too; 0: never"
+    )
 
 
 class ModelConfig(Section):
     """Which detector and how sure it must be."""
 
     path: Path = Field(DEFAULT_MODEL, description="model file; its manifest lies beside it with the ending .json")
-    device: Literal["auto", "cpu", "edgetpu"] = Field("auto", description="auto: Edge TPU for compiled models")
+    device: str = Field(
+        "auto",
+        pattern=r"^(auto|cpu|edgetpu|(usb|pci)(:\d)?)$",
+        description="auto: Edge TPU for compiled models; cpu, edgetpu, usb:N or pci:N leave no choice",
+    )
+    cpu_twin: Optional[Path] = Field(
+        None, description="uncompiled model for while the Edge TPU is away; default: X.tflite beside X_edgetpu.tflite"
+    )
+    deadline_ms: float = Field(
+        1000.0, ge=20, le=60000, description="an Edge TPU that takes longer for an inference is restarted"
+    )
     threads: int = Field(2, ge=1, le=16, description="CPU threads of the interpreter")
     person_class: Optional[int] = Field(
         None, ge=0, description="class id of a person in a model without manifest (default 0)"
@@ -125,12 +153,22 @@ class PrivacyConfig(Section):
     )
 
 
+class CameraConfig(Section):
+    """One of several cameras; what is left out is taken from the configuration's own section."""
+
+    source: SourceConfig
+    calibration: Optional[Path] = Field(None, description="camera file; without one no distances are claimed")
+    metrics: Optional[MetricsConfig] = None
+
+
 class Config(Section):
     """The whole configuration."""
 
     source: SourceConfig = Field(default_factory=SourceConfig)
     model: ModelConfig = Field(default_factory=ModelConfig)
     calibration: Optional[Path] = Field(None, description="camera file; without one no distances are claimed")
+    tiles: TilesConfig = Field(default_factory=TilesConfig)
+    motion_gate: MotionGateConfig = Field(default_factory=MotionGateConfig)
     tracker: TrackerConfig = Field(default_factory=TrackerConfig)
     distance: DistanceConfig = Field(default_factory=DistanceConfig)
     events: EventConfig = Field(default_factory=EventConfig)
@@ -139,6 +177,31 @@ class Config(Section):
     privacy: PrivacyConfig = Field(default_factory=PrivacyConfig)
     dashboard: DashboardConfig = Field(default_factory=DashboardConfig)
     storage: StorageConfig = Field(default_factory=StorageConfig)
+    cameras: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,40}$")], CameraConfig] = Field(
+        default_factory=dict, description="several cameras in one process, by name; in place of source (run only)"
+    )
+
+    @model_validator(mode="after")
+    def _one_way_to_name_a_source(self) -> Config:
+        if self.cameras and (self.source.uri is not None or self.calibration is not None):
+            raise ValueError("give either 'cameras' or 'source' and 'calibration', not both")
+        return self
+
+    def for_each_camera(self) -> dict[str, Config]:
+        """Return name → configuration of that camera alone; without ``cameras`` there is one, named ``camera``."""
+        if not self.cameras:
+            return {DEFAULT_CAMERA: self}
+        return {
+            name: self.model_copy(
+                update={
+                    "cameras": {},
+                    "source": camera.source,
+                    "calibration": camera.calibration,
+                    "metrics": camera.metrics or self.metrics,
+                }
+            )
+            for name, camera in self.cameras.items()
+        }
 
 
 def load_config(path: Optional[Path]) -> Config:
@@ -190,19 +253,35 @@ def _read_yaml(path: Path) -> Any:
 
 
 def _with_absolute_paths(config: Config, folder: Path) -> Config:
-    changes: dict[str, Any] = {"model": config.model.model_copy(update={"path": folder / config.model.path})}
-    if config.calibration is not None:
-        changes["calibration"] = folder / config.calibration
+    changes: dict[str, Any] = {"model": config.model.model_copy(update=_absolute_model(config.model, folder))}
+    changes.update(_absolute(config.source, config.calibration, folder))
+    if config.cameras:
+        changes["cameras"] = {
+            name: camera.model_copy(update=_absolute(camera.source, camera.calibration, folder))
+            for name, camera in config.cameras.items()
+        }
     files = {name: getattr(config.dashboard, name) for name in ("folder", "certificate", "certificate_key")}
     found = {name: folder / file for name, file in files.items() if file is not None}
     if found:
         changes["dashboard"] = config.dashboard.model_copy(update=found)
     if config.storage.folder is not None:
         changes["storage"] = config.storage.model_copy(update={"folder": folder / config.storage.folder})
-    uri = config.source.uri
-    if uri is not None and not uri.isdigit() and "://" not in uri and (folder / uri).exists():
-        changes["source"] = config.source.model_copy(update={"uri": str(folder / uri)})
     return config.model_copy(update=changes)
+
+
+def _absolute_model(model: ModelConfig, folder: Path) -> dict[str, Any]:
+    twin = {} if model.cpu_twin is None else {"cpu_twin": folder / model.cpu_twin}
+    return {"path": folder / model.path, **twin}
+
+
+def _absolute(source: SourceConfig, calibration: Optional[Path], folder: Path) -> dict[str, Any]:
+    changes: dict[str, Any] = {}
+    if calibration is not None:
+        changes["calibration"] = folder / calibration
+    uri = source.uri
+    if uri is not None and not uri.isdigit() and "://" not in uri and (folder / uri).exists():
+        changes["source"] = source.model_copy(update={"uri": str(folder / uri)})
+    return changes
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> str:

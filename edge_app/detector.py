@@ -22,14 +22,15 @@ class Detector(Protocol):
     """What the pipeline asks of a detector; the three steps are apart so that they can overlap and be timed."""
 
     name: str
+    input: InputSpec
 
-    def preprocess(self, image: Image) -> tuple[NDArray[Any], InputGeometry]:
-        """Turn a (H, W, 3) BGR frame into the input tensor and the geometry that leads back."""
+    def preprocess(self, image: Image) -> tuple[Any, Any]:
+        """Turn a (H, W, 3) BGR frame into what ``invoke`` takes and the geometry that leads back."""
 
-    def invoke(self, tensor: NDArray[Any]) -> RawOutputs:
-        """Run the model: boxes (N, 4) normalised yxyx, classes (N,), scores (N,), count."""
+    def invoke(self, tensor: Any) -> Any:
+        """Run the model; of one picture: boxes (N, 4) normalised yxyx, classes (N,), scores (N,), count."""
 
-    def decode(self, outputs: RawOutputs, geometry: InputGeometry) -> Detections:
+    def decode(self, outputs: Any, geometry: Any) -> Detections:
         """Turn raw outputs into people in source pixels at or above the low score threshold."""
 
 
@@ -46,7 +47,9 @@ def load_detector(config: ModelConfig) -> TFLiteDetector:
         UserError: the model is missing, damaged, not the one of its manifest, or not a detector.
     """
     manifest = load_manifest(config.path) if config.path.is_file() else None
-    interpreter, runtime = make_interpreter(config.path, device=config.device, threads=config.threads)
+    interpreter, runtime = make_interpreter(
+        config.path, device=config.device, threads=config.threads, deadline_s=config.deadline_ms / 1000.0
+    )
     return TFLiteDetector(interpreter, runtime, config, manifest)
 
 

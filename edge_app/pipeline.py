@@ -22,6 +22,7 @@ from edge_app.ground_plane import locate
 from edge_app.groups import GroupDetector
 from edge_app.metrics import SceneMetrics
 from edge_app.records import Detections, Frame, FrameResult, GroundPoints, Pairs, Tracks, ViolationEvent
+from edge_app.tiles.tiled_detector import TiledDetector, with_tiles
 from edge_app.tracking import Tracker
 
 
@@ -56,7 +57,8 @@ class Pipeline:
             UserError: the model or the calibration cannot be used.
         """
         camera = camera_for(config, source_size)
-        return Pipeline(config, load_detector(config.model), camera)
+        detector = with_tiles(load_detector(config.model), config.tiles, camera, in_real_time=False)
+        return Pipeline(config, detector, camera)
 
     @property
     def model_name(self) -> str:
@@ -66,7 +68,8 @@ class Pipeline:
     @property
     def runtime(self) -> str:
         """Runtime of the detector, empty where it has none."""
-        return self.detector.runtime if isinstance(self.detector, TFLiteDetector) else ""
+        inner = self.detector.detector if isinstance(self.detector, TiledDetector) else self.detector
+        return inner.runtime if isinstance(inner, TFLiteDetector) else ""
 
     @property
     def people_seen(self) -> int:
@@ -88,6 +91,17 @@ class Pipeline:
             camera: the calibration for this source's size, or None.
         """
         self._pending.append((config, camera))
+
+    @property
+    def has_live_tracks(self) -> bool:
+        """Whether anybody is followed, confirmed or not yet, seen in the newest frame or not."""
+        return self._tracker.is_following
+
+    def refit(self, camera: Optional[CameraModel]) -> None:
+        """Go on with a picture of another size and its calibration; tracks in the old picture's pixels are dropped."""
+        self.camera = camera
+        self._image_height = camera.image_height if camera is not None else 0
+        self._tracker.forget()
 
     def process(self, frame: Frame) -> FrameResult:
         """Run every stage on one frame; frames must come in order of time."""

@@ -70,6 +70,15 @@ class Tracker:
         """Number of tracks confirmed so far."""
         return self._next_id - 1
 
+    @property
+    def is_following(self) -> bool:
+        """Whether there is any track, confirmed or not yet, seen in the newest frame or not."""
+        return len(self._id) > 0
+
+    def forget(self) -> None:
+        """Drop all tracks; ids go on from where they were."""
+        self._keep(np.zeros(len(self._id), np.bool_))
+
     def state(self) -> dict[str, FloatArray]:
         """Return all that is needed to go on later, as arrays."""
         arrays = {f"motion_{name}": value for name, value in asdict(self._motion).items()}
@@ -121,8 +130,10 @@ class Tracker:
         lost = self._confirmed & (time_s - self._seen_s > self._config.max_lost_s)
         refuted = ~self._confirmed & (self._misses >= _TENTATIVE_MISSES)
         keep = ~(lost | refuted)
-        if keep.all():
-            return
+        if not keep.all():
+            self._keep(keep)
+
+    def _keep(self, keep: BoolArray) -> None:
         self._motion = self._motion.select(keep)
         for name in ("id", "hits", "misses", "seen_s", "confirmed", "aspect", "score"):
             setattr(self, f"_{name}", getattr(self, f"_{name}")[keep])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
+from flask import Blueprint
 from waitress.server import create_server
 
 from edge_app.errors import UserError
@@ -33,13 +35,20 @@ class DashboardServer:
         site: what it shows.
     """
 
-    def __init__(self, cameras: Mapping[str, CameraView], settings: Settings, store: Optional[Store]) -> None:
+    def __init__(
+        self,
+        cameras: Mapping[str, CameraView],
+        settings: Settings,
+        store: Optional[Store],
+        more_pages: Sequence[Blueprint] = (),
+    ) -> None:
         """Bind the address.
 
         Args:
             cameras: by name; at least one.
             settings: the configuration in force.
             store: the history; None when nothing is kept.
+            more_pages: guarded like the rest.
 
         Raises:
             UserError: the address would not be safe, can't be bound, or the certificate can't be used.
@@ -48,6 +57,8 @@ class DashboardServer:
         security = Security(config, dashboard_folder(settings.config))
         self.site = Site(cameras, settings, security, threading.Event(), store)
         app = create_app(self.site)
+        for pages in more_pages:
+            app.register_blueprint(pages)
         self._scheme = "http" if config.certificate is None else "https"
         try:
             self._server: Any = _plain_server(app, config) if config.certificate is None else _tls_server(app, config)
@@ -79,6 +90,7 @@ class DashboardServer:
 
     def start(self) -> None:
         """Serve in the background."""
+        logging.getLogger().addHandler(self.site.log_tail)
         self._thread.start()
 
     def _serve(self) -> None:
@@ -95,6 +107,7 @@ class DashboardServer:
         (self._server.close if self._scheme == "http" else self._server.stop)()
         if self._thread.is_alive():
             self._thread.join(2.0)
+        logging.getLogger().removeHandler(self.site.log_tail)
         self.site.security.audit.close()
 
 

@@ -12,9 +12,9 @@ from edge_app.calibration import CameraModel
 from edge_app.config import Config
 from edge_app.errors import UserError, did_you_mean
 from edge_app.live import LiveRunner
-from edge_app.pipeline import camera_for
 from edge_app.render import BirdsEye
 from edge_app.storage.store import Store
+from edge_app.web.log_tail import LogTail
 from edge_app.web.picture import LivePicture
 from edge_app.web.security.masking import mask_secrets
 from edge_app.web.security.security import Security
@@ -23,12 +23,16 @@ from edge_app.web.streams import Streams
 
 
 class Reconfigurable(Protocol):
-    """What the dashboard needs of a pipeline."""
+    """What the dashboard needs of a pipeline.
+
+    Attributes:
+        camera: the calibration as it was made, at its own picture size.
+    """
 
     camera: Optional[CameraModel]
 
-    def reconfigure(self, config: Config, camera: Optional[CameraModel]) -> None:
-        """Take thresholds, places and calibration over before the next frame."""
+    def reconfigure(self, config: Config) -> None:
+        """Take thresholds, places and calibration of this camera over before the next frame."""
 
 
 class CameraView:
@@ -37,30 +41,27 @@ class CameraView:
     Attributes:
         name: of the camera in the configuration.
         runner: its live pipeline.
-        image_size: width, height of its pictures, pixels.
         picture: makes the live picture, once for all viewers.
         birdseye: the plan of its ground; None without a calibration.
     """
 
-    def __init__(
-        self,
-        name: str,
-        runner: LiveRunner,
-        pipeline: Reconfigurable,
-        image_size: tuple[int, int],
-        config: Config,
-    ) -> None:
+    def __init__(self, name: str, runner: LiveRunner, pipeline: Reconfigurable, config: Config) -> None:
         self.name = name
         self.runner = runner
-        self.image_size = image_size
         self._pipeline = pipeline
-        self.birdseye = BirdsEye(pipeline.camera, image_size) if pipeline.camera is not None else None
+        self.birdseye = _birdseye(pipeline.camera)
         self.picture = LivePicture(runner.state, self.birdseye, config.privacy.people, config.dashboard.max_fps)
 
     @property
     def camera(self) -> Optional[CameraModel]:
-        """The calibration in use."""
+        """The calibration in use, for pictures of its own size."""
         return self._pipeline.camera
+
+    @property
+    def image_size(self) -> Optional[tuple[int, int]]:
+        """Width and height of the newest picture, pixels; None before the first one."""
+        snapshot = self.runner.state.latest()
+        return None if snapshot is None else (snapshot.frame.image.shape[1], snapshot.frame.image.shape[0])
 
     @property
     def source_name(self) -> str:
@@ -70,14 +71,20 @@ class CameraView:
     def apply(self, config: Config) -> None:
         """Take over what can change while it runs.
 
+        Args:
+            config: the whole configuration.
+
         Raises:
             UserError: the calibration can't be used; nothing has changed then.
         """
-        camera = camera_for(config, self.image_size)
-        self.birdseye = BirdsEye(camera, self.image_size) if camera is not None else None
-        self.runner.state.calibrated = camera is not None
+        self._pipeline.reconfigure(config.for_each_camera()[self.name])
+        self.birdseye = _birdseye(self.camera)
+        self.runner.state.calibrated = self.camera is not None
         self.picture.use(self.birdseye, config.privacy.people)
-        self._pipeline.reconfigure(config, camera)
+
+
+def _birdseye(camera: Optional[CameraModel]) -> Optional[BirdsEye]:
+    return None if camera is None else BirdsEye(camera, (camera.image_width, camera.image_height))
 
 
 @dataclass
@@ -96,6 +103,7 @@ class Site:
     stopping: threading.Event
     store: Optional[Store]
     streams: Streams = field(default_factory=Streams)
+    log_tail: LogTail = field(default_factory=LogTail)
     started_s: float = field(default_factory=time.monotonic)
 
     def camera(self, name: Optional[str]) -> CameraView:
@@ -109,6 +117,10 @@ class Site:
         if name not in self.cameras:
             raise UnknownCamera(f"there is no camera '{name}'{did_you_mean(name, self.cameras)}; see /api/v1/cameras")
         return self.cameras[name]
+
+    def config_of(self, view: CameraView) -> Config:
+        """Return the configuration of one camera alone."""
+        return self.settings.config.for_each_camera()[view.name]
 
     @property
     def hides_people(self) -> bool:

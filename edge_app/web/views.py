@@ -13,7 +13,12 @@ from edge_app.web.site import CameraView
 
 
 def ground_view(view: CameraView, config: Config) -> dict[str, Any]:
-    """Return the visible ground, the turn that puts the camera's view upright, and the places that are configured."""
+    """Return the visible ground, the turn that puts the camera's view upright, and the places that are configured.
+
+    Args:
+        view: the camera.
+        config: of this camera alone.
+    """
     said: dict[str, Any] = {"calibrated": view.birdseye is not None, "threshold_m": config.distance.threshold_m}
     if view.birdseye is not None:
         said |= {
@@ -57,6 +62,8 @@ def banner(health: dict[str, Any]) -> Optional[str]:
         return "the recording has ended"
     if health["newest_frame_age_s"] > 5:
         return f"no frame for {health['newest_frame_age_s']:.0f} seconds"
+    if health["degraded"]:
+        return "; ".join(health["degraded"])
     return None
 
 

@@ -22,8 +22,8 @@ class CameraEntry(Section):
 
     name: str
     source: str
-    width: int
-    height: int
+    width: Optional[int]
+    height: Optional[int]
     calibrated: bool
 
 
@@ -68,9 +68,13 @@ class Health(Section):
 
     fps: float
     delay_ms: Optional[float]
+    delay_p95_ms: Optional[float]
     newest_frame_age_s: float
     faults: int
     fault: Optional[str]
+    degraded: tuple[str, ...]
+    source: str
+    frames: int
     ended: bool
     dropped_frames: int
     withheld_pictures: int
@@ -116,7 +120,7 @@ def add_live(operations: Operations, site: Site) -> None:
                     problems=(404,))  # fmt: skip
     def ground(query: CameraQuery) -> Any:
         view = site.camera(query.camera)
-        return ground_view(view, site.settings.config)
+        return ground_view(view, site.config_of(view))
 
     @operations.add("GET", "/stream", "What a camera sees now, again and again, as server-sent events.",
                     query=CameraQuery, media_type="text/event-stream", problems=(404, 503))  # fmt: skip
@@ -126,7 +130,7 @@ def add_live(operations: Operations, site: Site) -> None:
 
 
 def _entry(view: CameraView) -> CameraEntry:
-    width, height = view.image_size
+    width, height = view.image_size or (None, None)
     return CameraEntry(
         name=view.name, source=view.source_name, width=width, height=height, calibrated=view.camera is not None
     )

@@ -7,9 +7,12 @@ from typing import Any, Optional
 from flask import Blueprint
 
 from edge_app.config_section import Section
+from edge_app.web.api.history import add_history
 from edge_app.web.api.live import add_live
 from edge_app.web.api.openapi import openapi_document
 from edge_app.web.api.operation import Operations
+from edge_app.web.api.settings import add_settings
+from edge_app.web.api.system import add_system
 from edge_app.web.security.access import visitor
 from edge_app.web.security.guard import browser_key
 from edge_app.web.site import Site
@@ -38,6 +41,9 @@ def api_routes(site: Site) -> Blueprint:
         return Who(name=asks.name, role=asks.role, csrf_token=token)
 
     add_live(operations, site)
+    add_history(operations, site)
+    add_system(operations, site)
+    add_settings(operations, site)
 
     @operations.add("GET", "/openapi.json", "This document.")
     def openapi() -> Any:

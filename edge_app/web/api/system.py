@@ -6,7 +6,6 @@ from typing import Any, Optional
 
 from edge_app.config_section import Section
 from edge_app.web.api.operation import Operations
-from edge_app.web.log_tail import LogTail
 from edge_app.web.site import Site
 from edge_app.web.system_state import system_state
 
@@ -41,7 +40,7 @@ class LogLines(Section):
     lines: tuple[str, ...]
 
 
-def add_system(operations: Operations, site: Site, log_tail: LogTail) -> None:
+def add_system(operations: Operations, site: Site) -> None:
     """Add the operations on the device."""
 
     @operations.add("GET", "/system", "How the device does.", answer=System)
@@ -50,4 +49,4 @@ def add_system(operations: Operations, site: Site, log_tail: LogTail) -> None:
 
     @operations.add("GET", "/log", "The newest lines of the log.", answer=LogLines, access="admins")
     def log() -> Any:
-        return LogLines(lines=tuple(log_tail.lines()))
+        return LogLines(lines=tuple(site.log_tail.lines()))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Optional
 from urllib.parse import urlencode, urlsplit
 
+from edge_app.calibration import load_camera
 from edge_app.config import Config, load_config
 from edge_app.live import LiveRunner
 from edge_app.storage.store import Store
@@ -27,8 +28,10 @@ class ReconfigurablePipeline(FakePipeline):
         super().__init__(*args, **kwargs)
         self.config: Optional[Config] = None
 
-    def reconfigure(self, config, camera):
-        self.config, self.camera = config, camera
+    def reconfigure(self, config):
+        self.config = config
+        if config.calibration is not None:
+            self.camera = load_camera(config.calibration)
 
 
 class Dashboard:
@@ -49,11 +52,13 @@ class Dashboard:
         self.pipelines = [pipeline or ReconfigurablePipeline() if i == 0 else ReconfigurablePipeline()
                           for i in range(len(cameras))]  # fmt: skip
         self.pipeline = self.pipelines[0]
-        self.runners = [LiveRunner(source if source and i == 0 else FakeSource(), one)
-                        for i, one in enumerate(self.pipelines)]  # fmt: skip
+        self.runners = [
+            LiveRunner(source if source and i == 0 else FakeSource(), one, camera_name=cameras[i])
+            for i, one in enumerate(self.pipelines)
+        ]
         self.runner = self.runners[0]
         views = {
-            name: CameraView(name, runner, one, (320, 240), config)
+            name: CameraView(name, runner, one, config)
             for name, runner, one in zip(cameras, self.runners, self.pipelines)
         }
         self.store = Store.open(folder / "history.sqlite")
