@@ -296,7 +296,10 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
             sentences.append(f"unknown key '{key}'{hint}")
         else:
             message = str(mistake["msg"]).removeprefix("Value error, ")
-            sentences.append(f"'{key}': {message[:1].lower()}{message[1:]}, not {mistake['input']!r}")
+            # What is wrong with several keys together is not said better by repeating them all.
+            given = "" if isinstance(mistake["input"], dict) else f", not {mistake['input']!r}"
+            about = f"'{key}': " if location else ""
+            sentences.append(f"{about}{message[:1].lower()}{message[1:]}{given}")
     return "; ".join(sentences)
 
 

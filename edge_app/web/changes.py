@@ -20,14 +20,19 @@ CHANGEABLE: dict[str, tuple[str, ...]] = {
     "model": ("score_threshold", "low_score_threshold", "threads"),
     "source": ("uri", "fps", "loop"),
 }
+_OF_A_CAMERA = ("source", "metrics")
 # Files, GStreamer descriptions and whatever else FFmpeg would open are for the configuration file alone.
 _SOURCES = re.compile(r"\d{1,3}|/dev/video\d{1,3}|csi:\d{1,2}|(rtsps?|https?)://[^\s\x00-\x1f\x7f\"'\\<>|!]{1,500}")
 # Answers with a cloud machine's credentials, and never with a picture.
 _FORBIDDEN_HOSTS = ("169.254.169.254", "fd00:ec2::254", "metadata.google.internal")
 
 
-def as_change(sections: Mapping[str, Any]) -> Change:
+def as_change(sections: Mapping[str, Any], camera_key: tuple[str, ...] = ()) -> Change:
     """Turn a body such as ``{"distance": {"threshold_m": 1.5}}`` into a change.
+
+    Args:
+        sections: what to change.
+        camera_key: where in the file the sections ``source`` and ``metrics`` of the camera in question are.
 
     Raises:
         UserError: a key may not be changed here, or a source may not be opened.
@@ -43,10 +48,12 @@ def as_change(sections: Mapping[str, Any]) -> Change:
         for key, value in keys.items():
             if CHANGEABLE[section] and key not in CHANGEABLE[section]:
                 raise UserError(f"'{section}.{key}' can be changed in the configuration file only")
-            change[section, key] = value
+            change[(*(camera_key if section in _OF_A_CAMERA else ()), section, key)] = value
     if not change:
         raise UserError("nothing to change; give a section with a key and its value")
-    uri = change.get(("source", "uri"))
+    if sections.get("privacy", {}).get("people") == "show":
+        raise UserError("people can be shown by the configuration file only; pick another 'privacy.people' here")
+    uri = sections.get("source", {}).get("uri")
     if uri is not None:
         _check_source(uri)
     return change

@@ -31,7 +31,7 @@ def install_problems(app: Flask) -> None:
         status = error.code or 500
         if error.response is not None:
             return error.response
-        is_own = status not in (404, 405, 413) and error.description != type(error).description
+        is_own = error.description != type(error).description
         return _answer(status, str(error.description) if is_own else _SENTENCES.get(status, error.name.lower()), error)
 
     @app.errorhandler(UserError)

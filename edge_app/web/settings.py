@@ -18,7 +18,7 @@ from edge_app.errors import UserError
 from edge_app.web.atomic_file import write_atomically
 
 # Sections, or keys of sections, that the running pipeline takes over; whatever else is changed needs a restart.
-LIVE = ("distance", "events", "groups", "metrics", "calibration", "privacy")
+LIVE = frozenset({"distance", "events", "groups", "metrics", "calibration", "privacy"})
 Change = dict[tuple[str, ...], Any]
 
 
@@ -76,7 +76,7 @@ class Settings:
                 ) from error
             self.config = config
         keys = [".".join(key) for key in change]
-        live = tuple(key for key in keys if key.split(".")[0] in LIVE)
+        live = tuple(key for key in keys if LIVE.intersection(key.split(".")))
         return Outcome(live, tuple(key for key in keys if key not in live))
 
     @property

@@ -77,7 +77,10 @@ class CameraView:
         Raises:
             UserError: the calibration can't be used; nothing has changed then.
         """
-        self._pipeline.reconfigure(config.for_each_camera()[self.name])
+        mine = config.for_each_camera().get(self.name)
+        if mine is None:
+            raise UserError(f"the configuration names no camera '{self.name}' any more; start the program again")
+        self._pipeline.reconfigure(mine)
         self.birdseye = _birdseye(self.camera)
         self.runner.state.calibrated = self.camera is not None
         self.picture.use(self.birdseye, config.privacy.people)
@@ -121,6 +124,10 @@ class Site:
     def config_of(self, view: CameraView) -> Config:
         """Return the configuration of one camera alone."""
         return self.settings.config.for_each_camera()[view.name]
+
+    def key_of(self, view: CameraView) -> tuple[str, ...]:
+        """Return where in the configuration file the camera's own keys are."""
+        return ("cameras", view.name) if self.settings.config.cameras else ()
 
     @property
     def hides_people(self) -> bool:

@@ -203,7 +203,7 @@ def _add_export(operations: Operations, site: Site, kind: Any) -> None:
 
     export.__name__ = f"export_{kind}"
     operations.add("GET", f"/export/{kind}", f"All {kind} of a stretch of time, as CSV or JSON.", query=ExportQuery,
-                   media_type="text/csv", problems=(404,))(export)  # fmt: skip
+                   media=("text/csv", "application/json"), problems=(404,))(export)  # fmt: skip
 
 
 def _encoded(parts: Iterator[str]) -> Iterator[bytes]:

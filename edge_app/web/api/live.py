@@ -11,6 +11,7 @@ from pydantic import Field
 
 from edge_app.config_section import Section
 from edge_app.web.api.operation import CameraQuery, Operations
+from edge_app.web.api.shapes import Matrix2, Pair, Pairs
 from edge_app.web.site import CameraView, Site
 from edge_app.web.views import ground_view, state_view
 
@@ -37,8 +38,8 @@ class Person(Section):
     """Somebody who is seen now; metres on the ground."""
 
     id: int
-    xy_m: tuple[float, float]
-    cov_m2: tuple[tuple[float, float], tuple[float, float]]
+    xy_m: Pair
+    cov_m2: Matrix2
     too_close: bool
 
 
@@ -98,10 +99,10 @@ class Ground(Section):
     """The ground that the camera sees, metres, and the turn that puts its view upright on a plan."""
 
     calibrated: bool
-    outline_m: tuple[tuple[float, float], ...] = ()
-    turn: Optional[tuple[tuple[float, float], tuple[float, float]]] = None
-    region_m: Optional[tuple[tuple[float, float], ...]] = None
-    line_m: Optional[tuple[tuple[float, float], ...]] = None
+    outline_m: Pairs = ()
+    turn: Optional[Matrix2] = None
+    region_m: Optional[Pairs] = None
+    line_m: Optional[Pairs] = None
     threshold_m: float = Field(description="people nearer than this are too close")
 
 
@@ -123,7 +124,7 @@ def add_live(operations: Operations, site: Site) -> None:
         return ground_view(view, site.config_of(view))
 
     @operations.add("GET", "/stream", "What a camera sees now, again and again, as server-sent events.",
-                    query=CameraQuery, media_type="text/event-stream", problems=(404, 503))  # fmt: skip
+                    query=CameraQuery, media=("text/event-stream",), problems=(404, 503))  # fmt: skip
     def stream(query: CameraQuery) -> Any:
         view = site.camera(query.camera)
         return Response(site.streams.limited(_state_events(site, view)), mimetype="text/event-stream")

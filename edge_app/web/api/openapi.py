@@ -83,10 +83,13 @@ def _operation(one: Operation, names: Any, components: dict[str, Any]) -> dict[s
 
 
 def _answer(one: Operation, names: Any) -> dict[str, Any]:
-    schema = {"type": "object"} if one.media_type == "application/json" else {"type": "string"}
+    content: dict[str, Any] = {}
+    for media in one.media:
+        is_json = media == "application/json"
+        content[media] = {"schema": {} if is_json else {"type": "string"}}
     if one.answer is not None:
-        schema = names[one.answer, "serialization"]
-    return {"description": one.summary, "content": {one.media_type: {"schema": schema}}}
+        content = {"application/json": {"schema": names[one.answer, "serialization"]}}
+    return {"description": one.summary, "content": content}
 
 
 def _query_parameters(model: dict[str, Any]) -> list[dict[str, Any]]:

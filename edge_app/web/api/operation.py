@@ -35,7 +35,7 @@ class Operation:
         method: GET and so on.
         path: Flask's rule under the API's prefix.
         summary: one sentence.
-        query, body, answer: models; ``media_type`` is that of the answer.
+        query, body, answer: models; ``media`` are the types that the answer may have.
         problems: further statuses that the operation answers with, beside 400, 401 and 403.
         access: who may use it.
     """
@@ -46,7 +46,7 @@ class Operation:
     query: Optional[type[BaseModel]]
     body: Optional[type[BaseModel]]
     answer: Optional[type[BaseModel]]
-    media_type: str
+    media: tuple[str, ...]
     problems: tuple[int, ...]
     access: Access
 
@@ -67,7 +67,7 @@ class Operations:
         query: Optional[type[BaseModel]] = None,
         body: Optional[type[BaseModel]] = None,
         answer: Optional[type[BaseModel]] = None,
-        media_type: str = "application/json",
+        media: tuple[str, ...] = ("application/json",),
         problems: tuple[int, ...] = (),
         access: Access = "readers",
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -75,7 +75,7 @@ class Operations:
 
         A query of None means that no parameter is taken: any that is sent is refused.
         """
-        self.all.append(Operation(method, path, summary, query, body, answer, media_type, problems, access))
+        self.all.append(Operation(method, path, summary, query, body, answer, media, problems, access))
 
         def register(view: Callable[..., Any]) -> Callable[..., Any]:
             @functools.wraps(view)

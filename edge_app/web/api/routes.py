@@ -7,6 +7,7 @@ from typing import Any, Optional
 from flask import Blueprint
 
 from edge_app.config_section import Section
+from edge_app.web.api.calibration import add_calibration
 from edge_app.web.api.history import add_history
 from edge_app.web.api.live import add_live
 from edge_app.web.api.openapi import openapi_document
@@ -42,6 +43,7 @@ def api_routes(site: Site) -> Blueprint:
 
     add_live(operations, site)
     add_history(operations, site)
+    add_calibration(operations, site)
     add_system(operations, site)
     add_settings(operations, site)
 

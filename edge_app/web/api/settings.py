@@ -8,7 +8,7 @@ from pydantic import Field
 
 from edge_app.config import config_schema
 from edge_app.config_section import Section
-from edge_app.web.api.operation import Operations
+from edge_app.web.api.operation import CameraQuery, Operations
 from edge_app.web.changes import CHANGEABLE, as_change
 from edge_app.web.security.access import visitor
 from edge_app.web.security.guard import address
@@ -17,8 +17,11 @@ from edge_app.web.settings import Change, Outcome
 from edge_app.web.site import Site
 
 
-class SettingsChange(Section):
-    """What to change: sections with the keys that change, as in the configuration file; null brings a default back."""
+class SettingsChange(CameraQuery):
+    """What to change: sections with the keys that change, as in the configuration file; null brings a default back.
+
+    ``camera`` says whose ``source`` and ``metrics`` change where there are several.
+    """
 
     changes: dict[str, dict[str, Any]] = Field(
         description=f"any of {', '.join(CHANGEABLE)}; see /config/schema for their keys"
@@ -44,9 +47,9 @@ def add_settings(operations: Operations, site: Site) -> None:
         return config_schema()
 
     @operations.add("PATCH", "/config", "Change the configuration: the file, and what runs where that is possible.",
-                    body=SettingsChange, answer=Changed, access="admins")  # fmt: skip
+                    body=SettingsChange, answer=Changed, problems=(404,), access="admins")  # fmt: skip
     def change_config(body: SettingsChange) -> Any:
-        outcome = change_settings(site, as_change(body.changes))
+        outcome = change_settings(site, as_change(body.changes, site.key_of(site.camera(body.camera))))
         return Changed(live=outcome.live, needs_restart=outcome.needs_restart)
 
 
