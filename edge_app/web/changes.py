@@ -51,12 +51,21 @@ def as_change(sections: Mapping[str, Any], camera_key: tuple[str, ...] = ()) -> 
             change[(*(camera_key if section in _OF_A_CAMERA else ()), section, key)] = value
     if not change:
         raise UserError("nothing to change; give a section with a key and its value")
-    if sections.get("privacy", {}).get("people") == "show":
-        raise UserError("people can be shown by the configuration file only; pick another 'privacy.people' here")
-    uri = sections.get("source", {}).get("uri")
-    if uri is not None:
-        _check_source(uri)
+    check_values(change)
     return change
+
+
+def check_values(change: Change) -> None:
+    """Refuse values that are right in the configuration file but may not be set over the network.
+
+    Raises:
+        UserError: people would be shown, or a source may not be opened.
+    """
+    for key, value in change.items():
+        if key[-2:] == ("privacy", "people") and value == "show":
+            raise UserError("people can be shown by the configuration file only; pick another 'privacy.people' here")
+        if key[-2:] == ("source", "uri") and value is not None:
+            _check_source(value)
 
 
 def _check_source(uri: Any) -> None:

@@ -17,7 +17,7 @@ from edge_app.web.security.access import visitor
 from edge_app.web.security.guard import address
 from edge_app.web.site import Site
 
-_CURSOR = r"-?\d{1,12}(\.\d{1,9})?(e\+?\d{1,2})?:\d{1,18}"
+CURSOR = r"^-?\d{1,12}(\.\d{1,9})?(e\+?\d{1,2})?:\d{1,18}$"
 
 
 class RangeQuery(CameraQuery):
@@ -44,7 +44,7 @@ class EventsQuery(RangeQuery):
     """Which events."""
 
     limit: int = Field(50, ge=1, le=500, description="events of a page")
-    cursor: Optional[str] = Field(None, pattern=f"^{_CURSOR}$", description="'next_cursor' of the page before")
+    cursor: Optional[str] = Field(None, pattern=CURSOR, description="'next_cursor' of the page before")
     min_duration_s: float = Field(0.0, ge=0, le=86_400, description="leave out shorter ones")
     together: Optional[bool] = Field(None, description="only pairs that walk together, or only ones that do not")
 
