@@ -123,7 +123,9 @@ def _add_stills(operations: Operations, site: Site) -> None:
     def unhidden_still(body: CameraQuery) -> Any:
         view = site.camera(body.camera)
         # Before the picture is made: a view that can't be noted must not happen.
-        site.security.audit.write("unhidden picture", who=visitor().name, address=address(), camera=view.name)
+        site.security.audit.write(
+            "unhidden picture", who=visitor().name, address=address(), must=True, camera=view.name
+        )
         return _jpeg(view.picture.still(unhidden=True))
 
 
