@@ -11,13 +11,19 @@ from typing import Any, Literal, Optional
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from edge_app.alerts.config import AlertsConfig
 from edge_app.config_section import Section
+from edge_app.delivery.config import MqttConfig
 from edge_app.errors import UserError, did_you_mean
+from edge_app.secret import masked
 from edge_app.storage.config import StorageConfig
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DEFAULT_MODEL = REPOSITORY / "models" / "pedestrian_ssdlite_mobilenet_v2_300_ptq_int8.tflite"
 SAMPLE = Path(__file__).resolve().parent / "sample"
+
+# What was written there may be a secret by mistake, so that messages do not repeat it.
+_SECRET_KEYS = {"password", "secret", "apprise"}
 
 
 class SourceConfig(Section):
@@ -144,6 +150,16 @@ class Config(Section):
     privacy: PrivacyConfig = Field(default_factory=PrivacyConfig)
     dashboard: DashboardConfig = Field(default_factory=DashboardConfig)
     storage: StorageConfig = Field(default_factory=StorageConfig)
+    alerts: AlertsConfig = Field(default_factory=AlertsConfig)
+    mqtt: MqttConfig = Field(default_factory=MqttConfig)
+
+    @model_validator(mode="after")
+    def _alerts_are_stored(self) -> Config:
+        receivers = self.alerts.receivers
+        sends = bool(self.alerts.rules or receivers.webhooks or receivers.apprise or self.mqtt.host)
+        if sends and not self.storage.enabled:
+            raise ValueError("alerts and mqtt need storage, where messages wait; set storage.enabled: true")
+        return self
 
 
 def load_config(path: Optional[Path]) -> Config:
@@ -200,6 +216,9 @@ def _with_absolute_paths(config: Config, folder: Path) -> Config:
         changes["calibration"] = folder / config.calibration
     if config.storage.folder is not None:
         changes["storage"] = config.storage.model_copy(update={"folder": folder / config.storage.folder})
+    files = ("ca_file", "client_cert_file", "client_key_file")
+    given = {name: folder / getattr(config.mqtt, name) for name in files if getattr(config.mqtt, name) is not None}
+    changes["mqtt"] = config.mqtt.model_copy(update=given)
     uri = config.source.uri
     if uri is not None and not uri.isdigit() and "://" not in uri and (folder / uri).exists():
         changes["source"] = config.source.model_copy(update={"uri": str(folder / uri)})
@@ -218,7 +237,8 @@ def _explain(error: ValidationError) -> str:
             sentences.append(f"unknown key '{key}'{hint}")
         else:
             message = str(mistake["msg"]).removeprefix("Value error, ")
-            sentences.append(f"'{key}': {message[:1].lower()}{message[1:]}, not {mistake['input']!r}")
+            given = "" if _SECRET_KEYS.intersection(location) else masked(f", not {mistake['input']!r}")
+            sentences.append(f"'{key}': {message[:1].lower()}{message[1:]}{given}")
     return "; ".join(sentences)
 
 
