@@ -16,6 +16,7 @@ import click  # noqa: E402
 from edge_app import __version__  # noqa: E402
 from edge_app.calibration.command import calibrate  # noqa: E402
 from edge_app.config import Config, config_schema, load_config  # noqa: E402
+from edge_app.fleet.command import fleet  # noqa: E402
 from edge_app.storage.command import storage  # noqa: E402
 
 _CONFIG = click.option("--config", "config_path", type=click.Path(path_type=Path), help="configuration file (YAML)")
@@ -105,6 +106,7 @@ def bench(
 
 
 cli.add_command(calibrate)
+cli.add_command(fleet)
 cli.add_command(storage)
 
 

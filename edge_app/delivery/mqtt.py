@@ -1,7 +1,8 @@
 """Publishes the outbox to an MQTT broker, and what goes on now.
 
 Messages go with quality of service 1 and stay in the outbox until they are confirmed: by the broker, or, with
-``confirm: receiver``, by the program that stores them (it publishes their ids on ``PREFIX/DEVICE/ack``). So each
+``confirm: receiver``, by the program that stores them (it publishes their ids on ``PREFIX/DEVICE/ack``, those that it
+can never store under ``refused``). So each
 arrives at least once, and a receiver that keeps ids has it once.
 """
 
@@ -42,7 +43,7 @@ class MqttPublisher:
 
     Attributes:
         connected: whether the broker is there.
-        confirmed, repeated: messages so far.
+        confirmed, repeated, refused: messages so far; refused ones are confirmed too, so that they do not come again.
         trouble: what is wrong; None when nothing is.
     """
 
@@ -65,6 +66,7 @@ class MqttPublisher:
         self.connected = False
         self.confirmed = 0
         self.repeated = 0
+        self.refused = 0
         self.trouble: Optional[str] = None
         self._config = config
         self._host = config.host
@@ -149,8 +151,11 @@ class MqttPublisher:
 
     def _on_message(self, client: Any, data: Any, message: Any) -> None:
         try:
-            uids = json.loads(message.payload)["ids"]
-            for uid in uids:
+            said = json.loads(message.payload)
+            for uid in said["refused"]:
+                log.error("the fleet's receiver refused message %.100s for what it holds; it is dropped", uid)
+                self.refused += 1
+            for uid in (*said["ids"], *said["refused"]):
                 self._heard(self._acked_uids, str(uid))
         except (ValueError, KeyError, TypeError):
             log.warning("what came on %s is no confirmation; it is left aside", message.topic)

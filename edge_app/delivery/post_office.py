@@ -6,6 +6,7 @@ import hashlib
 import logging
 from collections.abc import Iterable
 from typing import Any, Protocol
+from urllib.parse import unquote, urlsplit
 
 from edge_app.config import Config
 from edge_app.delivery.apprise_sender import AppriseSender
@@ -57,7 +58,7 @@ class PostOffice:
         for number, reference in enumerate(config.alerts.receivers.apprise):
             key = f"alerts.receivers.apprise.{number}"
             address = read_secret(reference, key)
-            keep_out_of_logs(address.partition("://")[2])
+            _keep_parts_out_of_logs(address)
             name = f"apprise-{_short(reference)}"
             self._channels.append(Channel(name, frozenset({"alert"})))
             self._senders.append((name, AppriseSender(address, key)))
@@ -106,6 +107,18 @@ def _forget_others(channels: list[str]) -> Statement:
     """Delete messages for receivers that are no longer configured."""
     marks = ", ".join("?" for _ in channels)
     return Statement(f"DELETE FROM outbox WHERE channel NOT IN ({marks})", tuple(channels), durable=False)
+
+
+def _keep_parts_out_of_logs(address: str) -> None:
+    """Mask the address, and the password in it, however the service's own library writes it."""
+    keep_out_of_logs(address.partition("://")[2])
+    try:
+        password = urlsplit(address).password
+    except ValueError:
+        password = None
+    if password:
+        keep_out_of_logs(password)
+        keep_out_of_logs(unquote(password))
 
 
 def _short(text: str) -> str:

@@ -44,7 +44,7 @@ class Listener:
             self.uids[said["id"]] += 1
             if self._confirm:
                 prefix, device = message.topic.split("/")[:2]
-                client.publish(f"{prefix}/{device}/ack", json.dumps({"ids": [said["id"]]}), qos=1)
+                client.publish(f"{prefix}/{device}/ack", json.dumps({"ids": [said["id"]], "refused": []}), qos=1)
 
 
 def _parsed(payload: bytes) -> Any:
