@@ -14,7 +14,7 @@ from typing import Any, NoReturn, Optional  # noqa: E402
 import click  # noqa: E402
 
 from edge_app import __version__  # noqa: E402
-from edge_app.analysis.many_command import analyze_many  # noqa: E402
+from edge_app.analyze_many import analyze_many  # noqa: E402
 from edge_app.calibration.command import calibrate  # noqa: E402
 from edge_app.config import Config, config_schema, load_config  # noqa: E402
 from edge_app.fleet.command import fleet  # noqa: E402

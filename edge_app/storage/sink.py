@@ -9,7 +9,7 @@ import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Optional, Union
+from typing import Any, Optional, Union
 
 from edge_app import __version__
 from edge_app.config import MetricsConfig
@@ -93,6 +93,15 @@ class StorageSink:
         """Take a notice."""
         uid = self._new_uid()
         self.writer.put([add_notice(uid, notice), *self._along(uid, notice)])
+
+    def health(self) -> dict[str, Any]:
+        """Return what was lost so far, and why nothing is written now if that is so."""
+        minutes_lost = sum(aggregator.lost for aggregator in list(self._cameras.values()))
+        return {
+            "rows_lost": self.writer.lost + minutes_lost,
+            "messages_lost": self.writer.lost_messages,
+            "paused": self.writer.paused,
+        }
 
     def close(self) -> None:
         """Store what is there and let go of the database."""
