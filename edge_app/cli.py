@@ -14,8 +14,10 @@ from typing import Any, NoReturn, Optional  # noqa: E402
 import click  # noqa: E402
 
 from edge_app import __version__  # noqa: E402
+from edge_app.analyze_many import analyze_many  # noqa: E402
 from edge_app.calibration.command import calibrate  # noqa: E402
 from edge_app.config import Config, config_schema, load_config  # noqa: E402
+from edge_app.fleet.command import fleet  # noqa: E402
 from edge_app.json_logs import JsonFormatter  # noqa: E402
 from edge_app.storage.command import storage  # noqa: E402
 from edge_app.web.security.command import password  # noqa: E402
@@ -112,7 +114,9 @@ def bench(
     click.echo(json.dumps(result, indent=2) if as_json else format_bench(result))
 
 
+cli.add_command(analyze_many)
 cli.add_command(calibrate)
+cli.add_command(fleet)
 cli.add_command(password)
 cli.add_command(storage)
 

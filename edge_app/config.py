@@ -11,9 +11,12 @@ from typing import Annotated, Any, Literal, Optional
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from edge_app.alerts.config import AlertsConfig
 from edge_app.config_section import Section
+from edge_app.delivery.config import MqttConfig
 from edge_app.errors import UserError, did_you_mean
 from edge_app.motion_gate import MotionGateConfig
+from edge_app.secret import masked
 from edge_app.storage.config import StorageConfig
 from edge_app.tiles.config import TilesConfig
 from edge_app.web.dashboard_config import DashboardConfig
@@ -22,6 +25,9 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 DEFAULT_MODEL = REPOSITORY / "models" / "pedestrian_ssdlite_mobilenet_v2_300_ptq_int8.tflite"
 DEFAULT_CAMERA = "camera"
 SAMPLE = Path(__file__).resolve().parent / "sample"
+
+# What was written there may be a secret by mistake, so that messages do not repeat it.
+_SECRET_KEYS = {"password", "secret", "apprise"}
 
 
 class SourceConfig(Section):
@@ -180,6 +186,8 @@ class Config(Section):
     cameras: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,40}$")], CameraConfig] = Field(
         default_factory=dict, description="several cameras in one process, by name; in place of source (run only)"
     )
+    alerts: AlertsConfig = Field(default_factory=AlertsConfig)
+    mqtt: MqttConfig = Field(default_factory=MqttConfig)
 
     @model_validator(mode="after")
     def _one_way_to_name_a_source(self) -> Config:
@@ -202,6 +210,14 @@ class Config(Section):
             )
             for name, camera in self.cameras.items()
         }
+
+    @model_validator(mode="after")
+    def _alerts_are_stored(self) -> Config:
+        receivers = self.alerts.receivers
+        sends = bool(self.alerts.rules or receivers.webhooks or receivers.apprise or self.mqtt.host)
+        if sends and not self.storage.enabled:
+            raise ValueError("alerts and mqtt need storage, where messages wait; set storage.enabled: true")
+        return self
 
 
 def load_config(path: Optional[Path]) -> Config:
@@ -266,6 +282,9 @@ def _with_absolute_paths(config: Config, folder: Path) -> Config:
         changes["dashboard"] = config.dashboard.model_copy(update=found)
     if config.storage.folder is not None:
         changes["storage"] = config.storage.model_copy(update={"folder": folder / config.storage.folder})
+    secrets = ("ca_file", "client_cert_file", "client_key_file")
+    given = {name: folder / getattr(config.mqtt, name) for name in secrets if getattr(config.mqtt, name) is not None}
+    changes["mqtt"] = config.mqtt.model_copy(update=given)
     return config.model_copy(update=changes)
 
 
@@ -297,7 +316,8 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
         else:
             message = str(mistake["msg"]).removeprefix("Value error, ")
             # What is wrong with several keys together is not said better by repeating them all.
-            given = "" if isinstance(mistake["input"], dict) else f", not {mistake['input']!r}"
+            is_quiet = isinstance(mistake["input"], dict) or _SECRET_KEYS.intersection(location)
+            given = "" if is_quiet else masked(f", not {mistake['input']!r}")
             about = f"'{key}': " if location else ""
             sentences.append(f"{about}{message[:1].lower()}{message[1:]}{given}")
     return "; ".join(sentences)

@@ -8,11 +8,12 @@ from edge_app.calibration import load_camera
 from edge_app.capture.open_camera import open_camera
 from edge_app.capture.opencv_stream import SourceLost
 from edge_app.config import Config
+from edge_app.delivery.post_office import PostOffice
 from edge_app.detector import load_detector
 
 
 def check_references(config: Config) -> Iterator[str]:
-    """Open the configured model, calibration and source; yield a line on each.
+    """Open the configured model, calibration, ways out and source; yield a line on each.
 
     Raises:
         UserError: the first one that cannot be used.
@@ -26,6 +27,9 @@ def check_references(config: Config) -> Iterator[str]:
         else:
             camera = load_camera(camera_config.calibration)
             yield f"{title}: {camera_config.calibration.name}, for {camera.image_width}x{camera.image_height} pictures"
+    if config.storage.enabled:
+        post = PostOffice(config)
+        yield f"storage: {config.storage.path}; alerts: {len(config.alerts.rules)} rules, sent to: {post.describe()}"
     for name, camera_config in config.for_each_camera().items():
         if camera_config.source.uri is None:
             yield "source: none, to be given on the command line"

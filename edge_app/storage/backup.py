@@ -11,7 +11,7 @@ from edge_app.storage.lock import set_aside, writer_lock
 from edge_app.storage.schema import SCHEMA_VERSION, open_for_writing
 
 _PAGES = 256
-_TABLES = ("event", "minute", "notice", "outbox")
+_TABLES = ("event", "minute", "notice", "alert", "outbox")
 
 
 def back_up(database: Path, target: Path) -> int:

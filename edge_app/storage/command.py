@@ -52,7 +52,7 @@ def check(config_path: Optional[Path], file: Optional[Path]) -> None:
 
     database = file or _database(config_path)
     found = examine(database)
-    counts = ", ".join(f"{count} {table}s" for table, count in found.items() if table != "schema")
+    counts = ", ".join(f"{count} in {table}" for table, count in found.items() if table != "schema")
     click.echo(f"{database}: intact, schema {found['schema']}, {counts}")
 
 

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Optional
 
-import cv2
 import numpy as np
 
 from edge_app.config import MetricsConfig
 from edge_app.metrics import SceneMetrics
-from edge_app.records import BoolArray, FrameResult
+from edge_app.occupancy import Region
+from edge_app.records import FrameResult
 from edge_app.storage.rows import CELL_M, MinuteAggregate
 
 # A longer step between frames is a gap, in which nothing is known.
@@ -51,8 +51,7 @@ class MinuteAggregator:
 
     def __init__(self, camera: str, config: MetricsConfig, new_uid: Callable[[], str]) -> None:
         self._camera = camera
-        self._region = None if config.region_m is None else np.array(config.region_m, np.float32)
-        self._area_m2 = None if self._region is None else float(cv2.contourArea(self._region))
+        self._region = Region(config)
         self._passages = None if config.line_m is None else SceneMetrics(MetricsConfig(line_m=config.line_m))
         self._new_uid = new_uid
         self._lock = threading.Lock()
@@ -114,7 +113,7 @@ class MinuteAggregator:
         """Keep what this frame shows."""
         seen = result.tracks.observed
         located = seen & result.ground.valid
-        self._inside = int(seen.sum()) if self._region is None else int(self._is_inside(result, located).sum())
+        self._inside = self._region.count(result)
         self._violating = (len(result.violating_people), len(result.violating_pairs))
         cells = np.clip(np.floor(result.ground.xy_m[located] / CELL_M), -_FARTHEST_CELL, _FARTHEST_CELL)
         self._cells = [(int(x), int(y)) for x, y in cells]
@@ -125,11 +124,6 @@ class MinuteAggregator:
         if self._passages is not None:
             self._passages.update(result)
 
-    def _is_inside(self, result: FrameResult, located: BoolArray) -> BoolArray:
-        assert self._region is not None
-        points = [(float(x), float(y)) for x, y in result.ground.xy_m[located]]
-        return np.array([cv2.pointPolygonTest(self._region, point, False) >= 0 for point in points], np.bool_)
-
     def _passed(self) -> tuple[int, int]:
         if self._passages is None:
             return 0, 0
@@ -139,8 +133,8 @@ class MinuteAggregator:
     def _aggregate(self, running: _Running) -> MinuteAggregate:
         passed = None if self._passages is None else self._passed()
         density = None
-        if self._area_m2 and running.watched_s > 0:
-            density = running.person_s / running.watched_s / self._area_m2
+        if self._region.area_m2 and running.watched_s > 0:
+            density = running.person_s / running.watched_s / self._region.area_m2
         return MinuteAggregate(
             running.uid,
             self._camera,

@@ -8,7 +8,7 @@ import sqlite3
 _STEP = 2000
 # Part of the rows that goes at once when the database is too large.
 _SHARE = 0.05
-_TIMES = {"event": "start_utc_s", "minute": "minute_utc_s", "notice": "utc_s"}
+_TIMES = {"event": "start_utc_s", "minute": "minute_utc_s", "notice": "utc_s", "alert": "utc_s"}
 
 
 def delete_older(connection: sqlite3.Connection, cutoff_utc_s: float) -> int:

@@ -84,6 +84,30 @@ class MinuteAggregate:
 
 
 @dataclass(frozen=True)
+class StoredAlert:
+    """An alert, or its recovery.
+
+    Attributes:
+        uid: of this row.
+        alert: the same for an alert and its recovery.
+        rule, kind: name and kind of the rule.
+        camera: its name; empty for the device as a whole.
+        state: ``firing`` or ``recovered``.
+        sentence: for a person.
+        utc_s: when.
+    """
+
+    uid: str
+    alert: str
+    rule: str
+    kind: str
+    camera: str
+    state: str
+    sentence: str
+    utc_s: float
+
+
+@dataclass(frozen=True)
 class Bucket:
     """Figures over a stretch of time, for a chart.
 

@@ -43,6 +43,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             payload TEXT NOT NULL, created_utc_s REAL NOT NULL, UNIQUE (channel, uid)
         )""",
         "CREATE INDEX outbox_by_channel ON outbox (channel, seq)",
+        """CREATE TABLE alert (
+            seq INTEGER PRIMARY KEY AUTOINCREMENT, uid TEXT NOT NULL UNIQUE, alert TEXT NOT NULL, rule TEXT NOT NULL,
+            kind TEXT NOT NULL, camera TEXT NOT NULL, state TEXT NOT NULL, sentence TEXT NOT NULL, utc_s REAL NOT NULL
+        )""",
+        "CREATE INDEX alert_by_time ON alert (utc_s, seq)",
     ),
 )
 SCHEMA_VERSION = len(MIGRATIONS)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge_app.sinks import StatusNotice
-from edge_app.storage.rows import MinuteAggregate, StoredEvent, pack_heat
+from edge_app.storage.rows import MinuteAggregate, StoredAlert, StoredEvent, pack_heat
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,15 @@ def add_notice(uid: str, notice: StatusNotice) -> Statement:
         """INSERT INTO notice (uid, camera, kind, ok, sentence, utc_s) VALUES (?, ?, ?, ?, ?, ?)
         ON CONFLICT (uid) DO NOTHING""",
         (uid, notice.camera, notice.kind, notice.ok, notice.sentence, notice.utc_s),
+    )
+
+
+def add_alert(alert: StoredAlert) -> Statement:
+    """Store an alert or its recovery."""
+    return Statement(
+        """INSERT INTO alert (uid, alert, rule, kind, camera, state, sentence, utc_s) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+        ON CONFLICT (uid) DO NOTHING""",
+        (alert.uid, alert.alert, alert.rule, alert.kind, alert.camera, alert.state, alert.sentence, alert.utc_s),
     )
 
 

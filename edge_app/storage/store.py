@@ -12,7 +12,7 @@ from typing import Any, Optional
 
 from edge_app.errors import UserError
 from edge_app.sinks import StatusNotice
-from edge_app.storage.rows import Bucket, HeatMap, MinuteAggregate, StoredEvent, heat_map, unpack_heat
+from edge_app.storage.rows import Bucket, HeatMap, MinuteAggregate, StoredAlert, StoredEvent, heat_map, unpack_heat
 from edge_app.storage.schema import open_for_reading, open_for_writing
 
 MAX_PAGE = 1000
@@ -184,6 +184,15 @@ class Store:
                 StatusNotice(row["camera"], row["kind"], bool(row["ok"]), row["sentence"], row["utc_s"]) for row in rows
             ]
 
+    def alerts(self, within: TimeRange = TimeRange(), limit: int = 100) -> list[StoredAlert]:
+        """Return alerts and recoveries, newest first."""
+        where, values = within.where("utc_s")
+        with self._reading() as connection:
+            rows = connection.execute(
+                f"SELECT * FROM alert WHERE {where} ORDER BY utc_s DESC, seq DESC LIMIT ?", [*values, limit]
+            )
+            return [StoredAlert(**{name: row[name] for name in row.keys() if name != "seq"}) for row in rows]  # noqa: SIM118
+
     def all_events(self, within: TimeRange = TimeRange()) -> Iterator[StoredEvent]:
         """Yield every event of a range, newest first, page by page, so that nothing is held or locked for long."""
         cursor: Optional[str] = None
@@ -199,7 +208,7 @@ class Store:
         with self._reading() as connection:
             rows = [
                 tuple(connection.execute(f"SELECT MIN(seq), MAX(seq) FROM {table}").fetchone())
-                for table in ("event", "minute", "notice")
+                for table in ("event", "minute", "notice", "alert")
             ]
             rows.append(
                 tuple(
@@ -213,7 +222,7 @@ class Store:
         with self._reading() as connection:
             counts = {
                 f"{table}s": int(connection.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0])
-                for table in ("event", "minute", "notice")
+                for table in ("event", "minute", "notice", "alert")
             }
             oldest = connection.execute("SELECT MIN(minute_utc_s) FROM minute").fetchone()[0]
             waiting = int(connection.execute("SELECT COUNT(*) FROM outbox").fetchone()[0])

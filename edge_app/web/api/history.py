@@ -62,7 +62,7 @@ class ExportQuery(RangeQuery):
 
 
 class NoticesQuery(RangeQuery):
-    """Which notices."""
+    """Which notices or alerts."""
 
     limit: int = Field(100, ge=1, le=1000)
 
@@ -137,6 +137,24 @@ class Notices(Section):
     notices: tuple[Notice, ...]
 
 
+class AlertEntry(Section):
+    """An alert, or with the same ``alert`` its recovery; ``camera`` is empty for the device as a whole."""
+
+    alert: str
+    rule: str
+    kind: str
+    camera: str
+    state: str
+    sentence: str
+    utc_s: float
+
+
+class Alerts(Section):
+    """Alerts and recoveries, newest first."""
+
+    alerts: tuple[AlertEntry, ...]
+
+
 def event_entry(event: StoredEvent) -> Event:
     """Return a stored event as the API tells it."""
     return Event(**{name: getattr(event, name) for name in Event.model_fields})
@@ -185,6 +203,13 @@ def add_history(operations: Operations, site: Site) -> None:
     def notices(query: NoticesQuery) -> Any:
         found = history_of(site).notices(query.within(), query.limit)
         return Notices(notices=tuple(Notice(**vars(notice)) for notice in found))
+
+    @operations.add("GET", "/alerts", "Alerts and recoveries, newest first.", query=NoticesQuery, answer=Alerts,
+                    problems=(404,))  # fmt: skip
+    def alerts(query: NoticesQuery) -> Any:
+        found = history_of(site).alerts(query.within(), query.limit)
+        names = AlertEntry.model_fields
+        return Alerts(alerts=tuple(AlertEntry(**{name: getattr(one, name) for name in names}) for one in found))
 
     for kind in COLUMNS:
         _add_export(operations, site, kind)

@@ -81,4 +81,4 @@ def masked(value: Any) -> Any:
 
 def _masked_key(key: str, value: Any) -> Any:
     is_secret = any(word in key.lower() for word in ("password", "secret", "token")) and isinstance(value, str)
-    return "•••" if is_secret and value else masked(value)
+    return "****" if is_secret and value else masked(value)

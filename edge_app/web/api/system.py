@@ -16,6 +16,7 @@ class HistoryState(Section):
     events: int
     minutes: int
     notices: int
+    alerts: int
     oldest_utc_s: Optional[int]
     outbox: int
     size_bytes: int

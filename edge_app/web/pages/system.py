@@ -25,5 +25,6 @@ def add_system(pages: Blueprint, site: Site) -> None:
             states={name: state_view(view) for name, view in site.cameras.items()},
             system=system_state(site),
             notices=[] if site.store is None else site.store.notices(TimeRange(), _NOTICES),
+            alerts=[] if site.store is None else site.store.alerts(TimeRange(), _NOTICES),
             log=site.log_tail.lines()[::-1] if is_admin else None,
         )

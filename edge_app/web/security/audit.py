@@ -52,8 +52,8 @@ class AuditLog:
         Args:
             action: what was done.
             who, address: by whom and from where.
-            must: raise OSError when it can't be written, for what may not happen unnoted; else that is only logged, as a
-                full disk must not lock everybody out.
+            must: raise OSError when it can't be written, for what may not happen unnoted; else that is only logged,
+                as a full disk must not lock everybody out.
             details: JSON values.
         """
         now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import re
 
-MASK = "•••"
+from edge_app.secret import masked
+
+MASK = "****"
 # rtsp://user:password@camera/…; the user's name may stay, a password with '@' in it goes as a whole.
 _IN_URL = re.compile(r"(?P<start>[a-z][a-z0-9+.-]*://[^\s/:@]*):(?P<secret>[^\s/]*)@", re.IGNORECASE)
 _IN_PAIR = re.compile(
@@ -16,7 +18,8 @@ _IN_PAIR = re.compile(
 
 
 def mask_secrets(text: str) -> str:
-    """Return the text with passwords of addresses, and values of keys such as ``password=``, replaced."""
+    """Return the text with known secrets, passwords of addresses and values of keys such as ``password=`` replaced."""
+    text = masked(text)
     return _IN_PAIR.sub(rf"\g<start>{MASK}", _IN_URL.sub(rf"\g<start>:{MASK}@", text))
 
 

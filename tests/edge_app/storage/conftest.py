@@ -19,6 +19,7 @@ def opened(config):
     def open_sink(config=config, metrics=None):
         sink = StorageSink(config, metrics or {})
         sinks.append(sink)
+        sink.start()
         return sink
 
     yield open_sink

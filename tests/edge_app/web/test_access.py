@@ -345,9 +345,9 @@ def test_the_audit_log_cannot_be_forged(beyond):
 
 
 @pytest.mark.parametrize(("text", "said"), [
-    ("rtsp://user:pa:ss@wo/rd@cam/1", "wo/rd"), ("rtsp://user:secret@10.0.0.1/live", "rtsp://user:•••@10.0.0.1/live"),
-    ("http://:secret@cam/", "http://:•••@cam/"), ('{"password": "x y", "a": 1}', '{"password": •••, "a": 1}'),
-    ("Authorization: Bearer abc.def", "Authorization: •••"), ("token=abc&x=1", "token=•••&x=1"),
+    ("rtsp://user:pa:ss@wo/rd@cam/1", "wo/rd"), ("rtsp://user:secret@10.0.0.1/live", "rtsp://****@10.0.0.1/live"),
+    ("http://:secret@cam/", "http://:****@cam/"), ('{"password": "x y", "a": 1}', '{"password": ****, "a": 1}'),
+    ("Authorization: Bearer abc.def", "Authorization: ****"), ("token=abc&x=1", "token=****&x=1"),
     ("http://cam:8080/a", "http://cam:8080/a"),
 ])  # fmt: skip
 def test_secrets_are_masked(text, said):
