@@ -54,7 +54,7 @@ def _a53_lines(row: dict[str, float]) -> list[str]:
     return [
         "",
         f"estimate for four Cortex-A53 (not measured): {row['cpu_ms_low']:.0f} to {row['cpu_ms_high']:.0f} ms of one "
-        f"core a frame; {row['frames_per_s_of_one_core_low']:.0f} frames/s if one core had to do all at the slower end, "
+        f"core a frame; {row['frames_per_s_of_one_core_low']:.0f} frames/s if one core did all at the slower end, "
         f"{row['frames_per_s_of_four_cores_high']:.0f} if four shared it at the faster one",
         f"  basis: {row['host_cpu_ms_here']:.2f} ms of processor time a frame here, times {row['factor_low']:.2f} "
         "(published times of one model on a desktop's processor and on the Dev Board's, 106 and 282 ms) to "
