@@ -12,7 +12,7 @@ import numpy as np
 
 from edge_app.analysis.result_files import ResultFiles
 from edge_app.config import Config
-from edge_app.detector import Detector
+from edge_app.detector import Detector, finish
 from edge_app.foot_points import find_feet
 from edge_app.pipeline import Pipeline, camera_for
 from edge_app.render import BirdsEye
@@ -51,7 +51,7 @@ def measure_stages(config: Config, detector: Detector, video: Path, frames: int)
             since_s = lap("preprocess", since_s)
             outputs = detector.invoke(tensor)
             since_s = lap("inference", since_s)
-            detections = detector.decode(outputs, geometry)
+            detections = finish(detector, outputs, geometry, frame.image)
             since_s = lap("post-process", since_s)
             feet = find_feet(camera, detections, source.height)
             tracker.update(frame.time_s, feet.detections, feet.measurements)
