@@ -15,6 +15,7 @@ import click  # noqa: E402
 
 from edge_app import __version__  # noqa: E402
 from edge_app.analyze_many import analyze_many  # noqa: E402
+from edge_app.bench.command import bench  # noqa: E402
 from edge_app.calibration.command import calibrate  # noqa: E402
 from edge_app.config import Config, config_schema, load_config  # noqa: E402
 from edge_app.fleet.command import fleet  # noqa: E402
@@ -98,23 +99,8 @@ def run(
     run_live(config, config_path)
 
 
-@cli.command()
-@_CONFIG
-@_MODEL
-@click.option("--video", type=click.Path(path_type=Path), help="video to read; default: the sample clip")
-@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="interleaved repetitions")
-@click.option("--json", "as_json", is_flag=True, help="print JSON")
-def bench(
-    config_path: Optional[Path], model: Optional[Path], video: Optional[Path], rounds: int, as_json: bool
-) -> None:
-    """Measure each stage, and the throughput of analysis against decoding and inference alone."""
-    from edge_app.bench import format_bench, run_bench  # noqa: PLC0415 - keeps --help quick
-
-    result = run_bench(_configured(config_path, model), video, rounds)
-    click.echo(json.dumps(result, indent=2) if as_json else format_bench(result))
-
-
 cli.add_command(analyze_many)
+cli.add_command(bench)
 cli.add_command(calibrate)
 cli.add_command(fleet)
 cli.add_command(password)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Optional, Protocol
 
 import numpy as np
@@ -14,6 +15,7 @@ from edge_app.manifest import InputSpec, ModelManifest, load_manifest
 from edge_app.output_mapping import OutputMapping, map_outputs
 from edge_app.preprocess import InputGeometry, resize_to_input
 from edge_app.records import Detections, Image
+from edge_app.tracking.appearance import describe
 
 RawOutputs = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], int]
 
@@ -37,7 +39,13 @@ class Detector(Protocol):
 def detect(detector: Detector, image: Image) -> Detections:
     """Run all three steps on one frame."""
     tensor, geometry = detector.preprocess(image)
-    return detector.decode(detector.invoke(tensor), geometry)
+    return finish(detector, detector.invoke(tensor), geometry, image)
+
+
+def finish(detector: Detector, outputs: Any, geometry: Any, image: Image) -> Detections:
+    """Run the last step and describe whom it found, so that the tracker knows them again."""
+    found = detector.decode(outputs, geometry)
+    return replace(found, appearance=describe(image, found.bbox))
 
 
 def load_detector(config: ModelConfig) -> TFLiteDetector:

@@ -67,7 +67,8 @@ class LivePipeline:
             return False, problem
         if is_first and fitted:
             return None
-        return True, f"the picture is {size[0]}x{size[1]} pixels now, and the calibration was fitted to it"
+        fitted_to = ", and the calibration was fitted to it" if camera is not None else ""
+        return True, f"the picture is {size[0]}x{size[1]} pixels now{fitted_to}"
 
     def reconfigure(self, config: Config) -> None:
         """Take thresholds, places and calibration over before the next frame; may be called from any thread.

@@ -44,15 +44,20 @@ class LiveSystem:
         detector: the model, without tiles.
     """
 
-    def __init__(self, config: Config, sinks: Sequence[ResultSink] = ()) -> None:
+    def __init__(self, config: Config, sinks: Sequence[ResultSink] = (), detector: Optional[Detector] = None) -> None:
         """Open the model, and the recordings among the sources; cameras are connected to later, and again and again.
+
+        Args:
+            config: the whole configuration.
+            sinks: take all cameras' results and notices.
+            detector: in place of the configured model.
 
         Raises:
             UserError: a model, a calibration or a recording cannot be used.
         """
         cameras = config.for_each_camera()
         sources = {name: camera_source(camera.source) for name, camera in cameras.items()}
-        self.detector: Detector = open_detector(config.model)
+        self.detector: Detector = detector or open_detector(config.model)
         self.inference = InferenceThread()
         self.pipelines: dict[str, LivePipeline] = {}
         self.runners: dict[str, LiveRunner] = {}

@@ -15,7 +15,7 @@ from edge_app.calibration import CameraModel
 from edge_app.capture.feed import Feed, FeedPolicy, FeedStatus
 from edge_app.capture.mailbox import Mailbox
 from edge_app.config import DEFAULT_CAMERA
-from edge_app.detector import Detector
+from edge_app.detector import Detector, finish
 from edge_app.live.inference_thread import InferenceThread, Pending
 from edge_app.live.stage_times import StageTimes
 from edge_app.live.state import LiveState
@@ -229,7 +229,7 @@ class LiveRunner:
             outputs = detector.invoke(tensor)
             self.times.add("inference", since_s)
             since_s = time.perf_counter()
-            detections = detector.decode(outputs, geometry)
+            detections = finish(detector, outputs, geometry, frame.image)
             self.times.add("postprocess", since_s)
             return detections
 

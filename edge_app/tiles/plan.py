@@ -21,6 +21,9 @@ _WIDTH_TO_HEIGHT = 0.6
 # Tiles of a picture that nothing is known about overlap by this part.
 _BLIND_OVERLAP = 0.25
 _GROWTH = 1.1
+# Room for a box that is drawn a little too large, in parts of the person's height.
+_BELOW_FOOT = 0.15
+_SLIVER = 0.1
 
 
 @dataclass(frozen=True)
@@ -88,12 +91,19 @@ def _by_height(
     near = len(rows) - 1
     while near >= 0:
         size = max(1.0, tall[near] / (_COMFORT * least_px)) * growth
+        bottom = min(height, round(rows[near] + _BELOW_FOOT * tall[near]))
+        if 0 < bottom - size * model_size[1] <= _SLIVER * bottom:
+            # A little larger, and no band of tiles is needed for the sliver of the picture above.
+            size = bottom / model_size[1]
         tile_width, tile_height = min(width, round(size * model_size[0])), min(height, round(size * model_size[1]))
-        bottom = min(height, round(rows[near] + 0.15 * tall[near]))
         top = max(0, bottom - tile_height)
         tiles += _row_of_tiles(width, tile_width, top, tile_height, _WIDTH_TO_HEIGHT * float(tall[near]))
-        beyond = np.flatnonzero((heads < top) & (np.arange(len(rows)) < near))
-        if top == 0 or len(beyond) == 0:
+        is_left = heads < top
+        if size > (1 + _SLIVER) * growth:
+            # This band's tiles are larger than the model's input: those who are too small in them get smaller tiles.
+            is_left |= tall * model_size[1] / tile_height < least_px
+        beyond = np.flatnonzero(is_left & (np.arange(len(rows)) < near))
+        if len(beyond) == 0 or (top == 0 and size <= (1 + _SLIVER) * growth):
             break
         near = int(beyond[-1])
     whole = Tile(0, 0, width, height)
