@@ -41,7 +41,7 @@ system:
 	else echo "tests that need them are skipped, not installed:" $$missing; fi
 
 $(DEMO)/.installed: EXTRAS := cpu
-$(DEV)/.installed: EXTRAS := cpu,mqtt,alerts,fleet,scale,train,dev
+$(DEV)/.installed: EXTRAS := cpu,tls,mqtt,alerts,fleet,scale,train,dev
 
 # A stamp file tells that the environment is complete; a changed pyproject.toml installs again.
 $(DEMO)/.installed $(DEV)/.installed: pyproject.toml
