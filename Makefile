@@ -14,13 +14,16 @@ DEV := .venv-test
 CLIP := edge_app/sample/pets_s2l1_excerpt.mp4
 
 .DELETE_ON_ERROR:
-.PHONY: demo test lint clean
+.PHONY: demo test lint system clean
 
 demo: $(DEMO)/.installed
 	$(DEMO)/bin/python -m edge_app analyze $(CLIP) --config config/demo.yaml --out out/demo
 	$(DEMO)/bin/python -m edge_app run --config config/demo.yaml --port $(PORT)
 
-test: lint
+# Servers and programs that tests need; they skip with a reason where these are absent.
+SYSTEM_PACKAGES ?= mosquitto postgresql chromium chromium-driver openssl
+
+test: lint system
 	$(DEV)/bin/python -m pytest $(PYTEST_ARGS)
 
 lint: $(DEV)/.installed
@@ -28,8 +31,17 @@ lint: $(DEV)/.installed
 	$(DEV)/bin/ruff format --check .
 	$(DEV)/bin/mypy
 
+# As root on Debian it installs what is missing, else it says what is.
+system:
+	@missing=$$(for package in $(SYSTEM_PACKAGES); do \
+	  dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || echo $$package; done); \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
+	else echo "tests that need them are skipped, not installed:" $$missing; fi
+
 $(DEMO)/.installed: EXTRAS := cpu
-$(DEV)/.installed: EXTRAS := cpu,train,dev
+$(DEV)/.installed: EXTRAS := cpu,tls,mqtt,alerts,fleet,scale,train,dev
 
 # A stamp file tells that the environment is complete; a changed pyproject.toml installs again.
 $(DEMO)/.installed $(DEV)/.installed: pyproject.toml

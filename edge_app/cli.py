@@ -14,8 +14,15 @@ from typing import Any, NoReturn, Optional  # noqa: E402
 import click  # noqa: E402
 
 from edge_app import __version__  # noqa: E402
+from edge_app.analyze_many import analyze_many  # noqa: E402
+from edge_app.bench.command import bench  # noqa: E402
 from edge_app.calibration.command import calibrate  # noqa: E402
 from edge_app.config import Config, config_schema, load_config  # noqa: E402
+from edge_app.fleet.command import fleet  # noqa: E402
+from edge_app.json_logs import JsonFormatter  # noqa: E402
+from edge_app.storage.command import storage  # noqa: E402
+from edge_app.web.security.command import password  # noqa: E402
+from edge_app.web.security.masking import MaskingFilter  # noqa: E402
 
 _CONFIG = click.option("--config", "config_path", type=click.Path(path_type=Path), help="configuration file (YAML)")
 _MODEL = click.option("--model", type=click.Path(path_type=Path), help="model file; wins over the configuration")
@@ -24,11 +31,16 @@ _MODEL = click.option("--model", type=click.Path(path_type=Path), help="model fi
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="edge_app")
 @click.option("--verbose", is_flag=True, help="log more")
-def cli(verbose: bool) -> None:
+@click.option("--log-format", type=click.Choice(["text", "json"]), default="text", help="json: one object a line")
+def cli(verbose: bool, log_format: str) -> None:
     """Finds people in video, measures the distances between them in metres and reports violations."""
     logging.basicConfig(
         level=logging.DEBUG if verbose else logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(MaskingFilter())
+        if log_format == "json":
+            handler.setFormatter(JsonFormatter())
 
 
 @cli.command()
@@ -70,7 +82,7 @@ def analyze(
 @cli.command()
 @_CONFIG
 @_MODEL
-@click.option("--source", help="video file; wins over the configuration")
+@click.option("--source", help="file, folder, /dev/videoN, rtsp://…, http://…, csi:N; wins over the configuration")
 @click.option("--host", help="address to listen on; wins over the configuration")
 @click.option("--port", type=click.IntRange(0, 65535), help="port to listen on; wins over the configuration")
 def run(
@@ -83,27 +95,16 @@ def run(
     changes = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     config = config.model_copy(update={"dashboard": config.dashboard.model_copy(update=changes)})
     if source is not None:
-        config = config.model_copy(update={"source": config.source.model_copy(update={"uri": source})})
-    run_live(config)
+        config = config.model_copy(update={"source": config.source.model_copy(update={"uri": source}), "cameras": {}})
+    run_live(config, config_path)
 
 
-@cli.command()
-@_CONFIG
-@_MODEL
-@click.option("--video", type=click.Path(path_type=Path), help="video to read; default: the sample clip")
-@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="interleaved repetitions")
-@click.option("--json", "as_json", is_flag=True, help="print JSON")
-def bench(
-    config_path: Optional[Path], model: Optional[Path], video: Optional[Path], rounds: int, as_json: bool
-) -> None:
-    """Measure each stage, and the throughput of analysis against decoding and inference alone."""
-    from edge_app.bench import format_bench, run_bench  # noqa: PLC0415 - keeps --help quick
-
-    result = run_bench(_configured(config_path, model), video, rounds)
-    click.echo(json.dumps(result, indent=2) if as_json else format_bench(result))
-
-
+cli.add_command(analyze_many)
+cli.add_command(bench)
 cli.add_command(calibrate)
+cli.add_command(fleet)
+cli.add_command(password)
+cli.add_command(storage)
 
 
 @cli.group()

@@ -6,34 +6,70 @@ Paths in a configuration file are relative to that file.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, Optional
+from typing import Annotated, Any, Literal, Optional
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from edge_app.alerts.config import AlertsConfig
 from edge_app.config_section import Section
+from edge_app.delivery.config import MqttConfig
 from edge_app.errors import UserError, did_you_mean
+from edge_app.motion_gate import MotionGateConfig
+from edge_app.secret import masked
+from edge_app.storage.config import StorageConfig
+from edge_app.tiles.config import TilesConfig
+from edge_app.web.dashboard_config import DashboardConfig
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DEFAULT_MODEL = REPOSITORY / "models" / "pedestrian_ssdlite_mobilenet_v2_300_ptq_int8.tflite"
+DEFAULT_CAMERA = "camera"
 SAMPLE = Path(__file__).resolve().parent / "sample"
+
+# What was written there may be a secret by mistake, so that messages do not repeat it.
+_SECRET_KEYS = {"password", "secret", "apprise"}
 
 
 class SourceConfig(Section):
     """Where the pictures come from."""
 
-    uri: Optional[str] = Field(None, description="video file (later issues: camera, stream); the command line wins")
+    uri: Optional[str] = Field(
+        None,
+        description="video file, folder of pictures, /dev/videoN or N, csi:N, rtsp:// or http:// address, GStreamer "
+        "string; the command line wins",
+    )
     fps: Optional[float] = Field(
         None, gt=0, le=1000, description="true frame rate of a recorded video whose container states a wrong one"
     )
     loop: bool = Field(False, description="start a file again when it ends (run only)")
+    pace: Literal["realtime", "fast"] = Field(
+        "realtime", description="of a file or folder in run: as it was recorded, or every frame as fast as possible"
+    )
+    max_fps: Optional[float] = Field(None, gt=0, le=1000, description="frames a second that are analysed at most (run)")
+    size: Optional[tuple[int, int]] = Field(None, description="width and height to ask a USB camera for, pixels")
+    stall_timeout_s: float = Field(
+        5.0, ge=0.5, le=600, description="a live source that gives no frame for this long is opened again"
+    )
+    frozen_timeout_s: float = Field(
+        60.0, ge=0, le=86400, description="a live source whose picture is exactly the same for this long too; 0: never"
+    )
 
 
 class ModelConfig(Section):
     """Which detector and how sure it must be."""
 
     path: Path = Field(DEFAULT_MODEL, description="model file; its manifest lies beside it with the ending .json")
-    device: Literal["auto", "cpu", "edgetpu"] = Field("auto", description="auto: Edge TPU for compiled models")
+    device: str = Field(
+        "auto",
+        pattern=r"^(auto|cpu|edgetpu|(usb|pci)(:\d)?)$",
+        description="auto: Edge TPU for compiled models; cpu, edgetpu, usb:N or pci:N leave no choice",
+    )
+    cpu_twin: Optional[Path] = Field(
+        None, description="uncompiled model for while the Edge TPU is away; default: X.tflite beside X_edgetpu.tflite"
+    )
+    deadline_ms: float = Field(
+        1000.0, ge=20, le=60000, description="an Edge TPU that takes longer for an inference is restarted"
+    )
     threads: int = Field(2, ge=1, le=16, description="CPU threads of the interpreter")
     person_class: Optional[int] = Field(
         None, ge=0, description="class id of a person in a model without manifest (default 0)"
@@ -118,15 +154,17 @@ class MetricsConfig(Section):
 class PrivacyConfig(Section):
     """What happens to people in every picture that leaves the process."""
 
-    people: Literal["pixelate", "blur", "show"] = Field("pixelate", description="how people are hidden in pictures")
+    people: Literal["pixelate", "blur", "schematic", "show"] = Field(
+        "pixelate", description="how people are hidden in pictures; schematic: no picture at all, only what was found"
+    )
 
 
-class DashboardConfig(Section):
-    """The built-in web page."""
+class CameraConfig(Section):
+    """One of several cameras; what is left out is taken from the configuration's own section."""
 
-    host: str = Field("127.0.0.1", description="address to listen on; only loopback addresses are accepted so far")
-    port: int = Field(8080, ge=0, le=65535, description="0 picks a free port")
-    max_fps: float = Field(12.0, gt=0, le=60, description="frame rate of the live picture")
+    source: SourceConfig
+    calibration: Optional[Path] = Field(None, description="camera file; without one no distances are claimed")
+    metrics: Optional[MetricsConfig] = None
 
 
 class Config(Section):
@@ -135,6 +173,8 @@ class Config(Section):
     source: SourceConfig = Field(default_factory=SourceConfig)
     model: ModelConfig = Field(default_factory=ModelConfig)
     calibration: Optional[Path] = Field(None, description="camera file; without one no distances are claimed")
+    tiles: TilesConfig = Field(default_factory=TilesConfig)
+    motion_gate: MotionGateConfig = Field(default_factory=MotionGateConfig)
     tracker: TrackerConfig = Field(default_factory=TrackerConfig)
     distance: DistanceConfig = Field(default_factory=DistanceConfig)
     events: EventConfig = Field(default_factory=EventConfig)
@@ -142,6 +182,42 @@ class Config(Section):
     metrics: MetricsConfig = Field(default_factory=MetricsConfig)
     privacy: PrivacyConfig = Field(default_factory=PrivacyConfig)
     dashboard: DashboardConfig = Field(default_factory=DashboardConfig)
+    storage: StorageConfig = Field(default_factory=StorageConfig)
+    cameras: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,40}$")], CameraConfig] = Field(
+        default_factory=dict, description="several cameras in one process, by name; in place of source (run only)"
+    )
+    alerts: AlertsConfig = Field(default_factory=AlertsConfig)
+    mqtt: MqttConfig = Field(default_factory=MqttConfig)
+
+    @model_validator(mode="after")
+    def _one_way_to_name_a_source(self) -> Config:
+        if self.cameras and (self.source.uri is not None or self.calibration is not None):
+            raise ValueError("give either 'cameras' or 'source' and 'calibration', not both")
+        return self
+
+    def for_each_camera(self) -> dict[str, Config]:
+        """Return name → configuration of that camera alone; without ``cameras`` there is one, named ``camera``."""
+        if not self.cameras:
+            return {DEFAULT_CAMERA: self}
+        return {
+            name: self.model_copy(
+                update={
+                    "cameras": {},
+                    "source": camera.source,
+                    "calibration": camera.calibration,
+                    "metrics": camera.metrics or self.metrics,
+                }
+            )
+            for name, camera in self.cameras.items()
+        }
+
+    @model_validator(mode="after")
+    def _alerts_are_stored(self) -> Config:
+        receivers = self.alerts.receivers
+        sends = bool(self.alerts.rules or receivers.webhooks or receivers.apprise or self.mqtt.host)
+        if sends and not self.storage.enabled:
+            raise ValueError("alerts and mqtt need storage, where messages wait; set storage.enabled: true")
+        return self
 
 
 def load_config(path: Optional[Path]) -> Config:
@@ -167,7 +243,7 @@ def parse_config(content: Any, name: str, folder: Path) -> Config:
     try:
         config = Config.model_validate(content)
     except ValidationError as error:
-        raise UserError(f"{name}: {_explain(error)}") from error
+        raise UserError(f"{name}: {explain(error, Config)}") from error
     return _with_absolute_paths(config, folder)
 
 
@@ -193,36 +269,64 @@ def _read_yaml(path: Path) -> Any:
 
 
 def _with_absolute_paths(config: Config, folder: Path) -> Config:
-    changes: dict[str, Any] = {"model": config.model.model_copy(update={"path": folder / config.model.path})}
-    if config.calibration is not None:
-        changes["calibration"] = folder / config.calibration
-    uri = config.source.uri
-    if uri is not None and not uri.isdigit() and "://" not in uri and (folder / uri).exists():
-        changes["source"] = config.source.model_copy(update={"uri": str(folder / uri)})
+    changes: dict[str, Any] = {"model": config.model.model_copy(update=_absolute_model(config.model, folder))}
+    changes.update(_absolute(config.source, config.calibration, folder))
+    if config.cameras:
+        changes["cameras"] = {
+            name: camera.model_copy(update=_absolute(camera.source, camera.calibration, folder))
+            for name, camera in config.cameras.items()
+        }
+    files = {name: getattr(config.dashboard, name) for name in ("folder", "certificate", "certificate_key")}
+    found = {name: folder / file for name, file in files.items() if file is not None}
+    if found:
+        changes["dashboard"] = config.dashboard.model_copy(update=found)
+    if config.storage.folder is not None:
+        changes["storage"] = config.storage.model_copy(update={"folder": folder / config.storage.folder})
+    secrets = ("ca_file", "client_cert_file", "client_key_file")
+    given = {name: folder / getattr(config.mqtt, name) for name in secrets if getattr(config.mqtt, name) is not None}
+    changes["mqtt"] = config.mqtt.model_copy(update=given)
     return config.model_copy(update=changes)
 
 
-def _explain(error: ValidationError) -> str:
-    """Turn the first mistakes of a pydantic error into sentences for a person."""
+def _absolute_model(model: ModelConfig, folder: Path) -> dict[str, Any]:
+    twin = {} if model.cpu_twin is None else {"cpu_twin": folder / model.cpu_twin}
+    return {"path": folder / model.path, **twin}
+
+
+def _absolute(source: SourceConfig, calibration: Optional[Path], folder: Path) -> dict[str, Any]:
+    changes: dict[str, Any] = {}
+    if calibration is not None:
+        changes["calibration"] = folder / calibration
+    uri = source.uri
+    if uri is not None and not uri.isdigit() and "://" not in uri and (folder / uri).exists():
+        changes["source"] = source.model_copy(update={"uri": str(folder / uri)})
+    return changes
+
+
+def explain(error: ValidationError, model: type[BaseModel]) -> str:
+    """Turn the first mistakes of a pydantic error, made in filling ``model``, into sentences for a person."""
     sentences = []
     for mistake in error.errors()[:3]:
         location = [str(part) for part in mistake["loc"]]
         key = ".".join(location) or "configuration"
         if mistake["type"] == "extra_forbidden":
-            known = _known_keys(location[:-1])
+            known = _known_keys(model, location[:-1])
             hint = did_you_mean(location[-1], known) or f" (known keys: {', '.join(known)})"
             sentences.append(f"unknown key '{key}'{hint}")
         else:
             message = str(mistake["msg"]).removeprefix("Value error, ")
-            sentences.append(f"'{key}': {message[:1].lower()}{message[1:]}, not {mistake['input']!r}")
+            # What is wrong with several keys together is not said better by repeating them all.
+            is_quiet = isinstance(mistake["input"], dict) or _SECRET_KEYS.intersection(location)
+            given = "" if is_quiet else masked(f", not {mistake['input']!r}")
+            about = f"'{key}': " if location else ""
+            sentences.append(f"{about}{message[:1].lower()}{message[1:]}{given}")
     return "; ".join(sentences)
 
 
-def _known_keys(location: list[str]) -> list[str]:
-    model: Any = Config
+def _known_keys(model: type[BaseModel], location: list[str]) -> list[str]:
     for part in location:
-        annotation = model.model_fields[part].annotation
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+        field = model.model_fields.get(part)
+        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
             return []
-        model = annotation
+        model = field.annotation
     return list(model.model_fields)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Optional, Protocol
 
 import numpy as np
@@ -14,6 +15,7 @@ from edge_app.manifest import InputSpec, ModelManifest, load_manifest
 from edge_app.output_mapping import OutputMapping, map_outputs
 from edge_app.preprocess import InputGeometry, resize_to_input
 from edge_app.records import Detections, Image
+from edge_app.tracking.appearance import describe
 
 RawOutputs = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], int]
 
@@ -22,21 +24,28 @@ class Detector(Protocol):
     """What the pipeline asks of a detector; the three steps are apart so that they can overlap and be timed."""
 
     name: str
+    input: InputSpec
 
-    def preprocess(self, image: Image) -> tuple[NDArray[Any], InputGeometry]:
-        """Turn a (H, W, 3) BGR frame into the input tensor and the geometry that leads back."""
+    def preprocess(self, image: Image) -> tuple[Any, Any]:
+        """Turn a (H, W, 3) BGR frame into what ``invoke`` takes and the geometry that leads back."""
 
-    def invoke(self, tensor: NDArray[Any]) -> RawOutputs:
-        """Run the model: boxes (N, 4) normalised yxyx, classes (N,), scores (N,), count."""
+    def invoke(self, tensor: Any) -> Any:
+        """Run the model; of one picture: boxes (N, 4) normalised yxyx, classes (N,), scores (N,), count."""
 
-    def decode(self, outputs: RawOutputs, geometry: InputGeometry) -> Detections:
+    def decode(self, outputs: Any, geometry: Any) -> Detections:
         """Turn raw outputs into people in source pixels at or above the low score threshold."""
 
 
 def detect(detector: Detector, image: Image) -> Detections:
     """Run all three steps on one frame."""
     tensor, geometry = detector.preprocess(image)
-    return detector.decode(detector.invoke(tensor), geometry)
+    return finish(detector, detector.invoke(tensor), geometry, image)
+
+
+def finish(detector: Detector, outputs: Any, geometry: Any, image: Image) -> Detections:
+    """Run the last step and describe whom it found, so that the tracker knows them again."""
+    found = detector.decode(outputs, geometry)
+    return replace(found, appearance=describe(image, found.bbox))
 
 
 def load_detector(config: ModelConfig) -> TFLiteDetector:
@@ -46,7 +55,9 @@ def load_detector(config: ModelConfig) -> TFLiteDetector:
         UserError: the model is missing, damaged, not the one of its manifest, or not a detector.
     """
     manifest = load_manifest(config.path) if config.path.is_file() else None
-    interpreter, runtime = make_interpreter(config.path, device=config.device, threads=config.threads)
+    interpreter, runtime = make_interpreter(
+        config.path, device=config.device, threads=config.threads, deadline_s=config.deadline_ms / 1000.0
+    )
     return TFLiteDetector(interpreter, runtime, config, manifest)
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import logging
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from edge_app.accelerator.child_interpreter import AcceleratorLost, ChildInterpreter
 from edge_app.errors import UserError
 from edge_app.standard_error import quiet_standard_error
 
@@ -16,7 +16,6 @@ log = logging.getLogger(__name__)
 # The custom operator that the Edge TPU compiler puts in place of what it mapped.
 EDGETPU_OPERATOR = b"edgetpu-custom-op"
 _CPU_RUNTIMES = ("ai_edge_litert.interpreter", "tflite_runtime.interpreter")
-_EDGETPU_LIBRARY = "libedgetpu.so.1"
 
 
 def is_compiled_for_edgetpu(content: bytes) -> bool:
@@ -24,13 +23,15 @@ def is_compiled_for_edgetpu(content: bytes) -> bool:
     return EDGETPU_OPERATOR in content
 
 
-def make_interpreter(path: Path, *, device: Literal["auto", "cpu", "edgetpu"], threads: int) -> tuple[Any, str]:
+def make_interpreter(path: Path, *, device: str, threads: int, deadline_s: float) -> tuple[Any, str]:
     """Load a model into the best runtime at hand.
 
     Args:
         path: the ``.tflite`` file.
-        device: ``auto`` takes the Edge TPU for compiled models and the CPU for others.
+        device: ``auto`` takes the Edge TPU for compiled models and the CPU for others; ``cpu``, ``edgetpu``, ``usb:N``
+            and ``pci:N`` leave no choice.
         threads: CPU threads.
+        deadline_s: an inference on the Edge TPU that takes longer has failed.
 
     Returns:
         The interpreter, with its tensors allocated, and the name of its runtime.
@@ -42,8 +43,8 @@ def make_interpreter(path: Path, *, device: Literal["auto", "cpu", "edgetpu"], t
     if is_compiled_for_edgetpu(content):
         if device == "cpu":
             raise UserError(f"model {path} is compiled for the Edge TPU; give its CPU twin or set model.device to auto")
-        return _edgetpu_interpreter(path)
-    if device == "edgetpu":
+        return _edgetpu_interpreter(path, device, deadline_s)
+    if device not in ("auto", "cpu"):
         raise UserError(f"model {path} is not compiled for the Edge TPU; compile it or set model.device to cpu")
     return _cpu_interpreter(path, content, threads)
 
@@ -71,26 +72,13 @@ def _cpu_interpreter(path: Path, content: bytes, threads: int) -> tuple[Any, str
     raise UserError("no TensorFlow Lite runtime is installed; install ai-edge-litert (pip install '.[cpu]')")
 
 
-def _edgetpu_interpreter(path: Path) -> tuple[Any, str]:
-    """Open a compiled model on an Edge TPU. Not run on hardware yet: none is at hand."""
-    for name in reversed(_CPU_RUNTIMES):
-        try:
-            runtime = importlib.import_module(name)
-        except ImportError:
-            continue
-        try:
-            # Asked for first: the runtimes print a traceback of their own when the library is missing.
-            ctypes.CDLL(_EDGETPU_LIBRARY)
-            delegate = runtime.load_delegate(_EDGETPU_LIBRARY)
-        except (ValueError, OSError) as error:
-            reason = "no Edge TPU answers" if isinstance(error, ValueError) else f"{_EDGETPU_LIBRARY} is not installed"
-            raise UserError(
-                f"model {path} is compiled for the Edge TPU but {reason}; connect the device and install its library, "
-                "or give the model's CPU twin"
-            ) from error
-        interpreter = _allocate(path, runtime.Interpreter, model_path=str(path), experimental_delegates=[delegate])
-        return interpreter, f"{_label(name)} with Edge TPU"
-    raise UserError("no TensorFlow Lite runtime is installed; install tflite-runtime (pip install '.[coral]')")
+def _edgetpu_interpreter(path: Path, device: str, deadline_s: float) -> tuple[Any, str]:
+    """Open a compiled model on an Edge TPU, in a child process. Not run on hardware yet: none is at hand."""
+    chosen = device if device.startswith(("usb", "pci")) else ""
+    try:
+        return ChildInterpreter(path, chosen, deadline_s), "Edge TPU, in a process of its own"
+    except AcceleratorLost as error:
+        raise UserError(f"model {path} is compiled for the Edge TPU but {error}") from error
 
 
 def _allocate(path: Path, interpreter_class: Any, **arguments: Any) -> Any:

@@ -5,6 +5,7 @@ Reading this file tells what the program does.
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import replace
 from typing import Any, Optional
 
@@ -21,6 +22,7 @@ from edge_app.ground_plane import locate
 from edge_app.groups import GroupDetector
 from edge_app.metrics import SceneMetrics
 from edge_app.records import Detections, Frame, FrameResult, GroundPoints, Pairs, Tracks, ViolationEvent
+from edge_app.tiles.tiled_detector import TiledDetector, with_tiles
 from edge_app.tracking import Tracker
 
 
@@ -45,6 +47,7 @@ class Pipeline:
         self._groups = GroupDetector(config.groups) if config.groups.enabled else None
         self._events = EventDetector(config.distance.threshold_m, config.events)
         self.metrics = SceneMetrics(config.metrics) if camera is not None else None
+        self._pending: deque[tuple[Config, Optional[CameraModel]]] = deque(maxlen=1)
 
     @staticmethod
     def from_config(config: Config, source_size: tuple[int, int]) -> Pipeline:
@@ -54,7 +57,8 @@ class Pipeline:
             UserError: the model or the calibration cannot be used.
         """
         camera = camera_for(config, source_size)
-        return Pipeline(config, load_detector(config.model), camera)
+        detector = with_tiles(load_detector(config.model), config.tiles, camera, in_real_time=False)
+        return Pipeline(config, detector, camera)
 
     @property
     def model_name(self) -> str:
@@ -64,7 +68,8 @@ class Pipeline:
     @property
     def runtime(self) -> str:
         """Runtime of the detector, empty where it has none."""
-        return self.detector.runtime if isinstance(self.detector, TFLiteDetector) else ""
+        inner = self.detector.detector if isinstance(self.detector, TiledDetector) else self.detector
+        return inner.runtime if isinstance(inner, TFLiteDetector) else ""
 
     @property
     def people_seen(self) -> int:
@@ -75,6 +80,28 @@ class Pipeline:
     def events_dropped_short(self) -> int:
         """Number of events that were too short to count, so far."""
         return self._events.dropped_short
+
+    def reconfigure(self, config: Config, camera: Optional[CameraModel]) -> None:
+        """Take thresholds, places and calibration over before the next frame; may be called from any thread.
+
+        Open events are closed by it, and figures that depend on the place start over. Model and tracker stay.
+
+        Args:
+            config: its ``distance``, ``events``, ``groups`` and ``metrics`` count.
+            camera: the calibration for this source's size, or None.
+        """
+        self._pending.append((config, camera))
+
+    @property
+    def has_live_tracks(self) -> bool:
+        """Whether anybody is followed, confirmed or not yet, seen in the newest frame or not."""
+        return self._tracker.is_following
+
+    def refit(self, camera: Optional[CameraModel]) -> None:
+        """Go on with a picture of another size and its calibration; tracks in the old picture's pixels are dropped."""
+        self.camera = camera
+        self._image_height = camera.image_height if camera is not None else 0
+        self._tracker.forget()
 
     def process(self, frame: Frame) -> FrameResult:
         """Run every stage on one frame; frames must come in order of time."""
@@ -88,6 +115,7 @@ class Pipeline:
             time_s: of the frame; must not decrease.
             detections: people at or above the low score threshold.
         """
+        cut_off = self._take_over()
         feet = find_feet(self.camera, detections, self._image_height)
         self.dropped_impossible += feet.dropped
         tracks = self._tracker.update(time_s, feet.detections, feet.measurements)
@@ -96,7 +124,7 @@ class Pipeline:
         closed = self._events.update(time_s, pairs)
         violating = self._events.violating_pairs(time_s)
         result = FrameResult(
-            index, time_s, detections, tracks, ground, pairs, violating, np.unique(violating), closed_events=closed
+            index, time_s, detections, tracks, ground, pairs, violating, np.unique(violating), cut_off + closed
         )
         if self.metrics is not None:
             self.metrics.update(result)
@@ -126,6 +154,21 @@ class Pipeline:
         if self.metrics is not None:
             self.metrics.restore(state["metrics"])
         self.dropped_impossible = state["dropped_impossible"]
+
+    def _take_over(self) -> tuple[ViolationEvent, ...]:
+        """Put what ``reconfigure`` left in force; returns the events that it cuts off."""
+        if not self._pending:
+            return ()
+        config, self.camera = self._pending.pop()
+        self._image_height = self.camera.image_height if self.camera is not None else 0
+        self._threshold_m = config.distance.threshold_m
+        self._groups = GroupDetector(config.groups) if config.groups.enabled else None
+        cut_off = self._events.finish()
+        numbering = self._events.state()
+        self._events = EventDetector(config.distance.threshold_m, config.events)
+        self._events.restore(numbering)
+        self.metrics = SceneMetrics(config.metrics) if self.camera is not None else None
+        return cut_off
 
     def _measure(self, time_s: float, tracks: Tracks, ground: GroundPoints) -> Pairs:
         """Measure between people who were really seen in this frame; predicted positions prove nothing."""

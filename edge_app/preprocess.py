@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import cv2
@@ -49,6 +49,10 @@ class InputGeometry:
         return InputGeometry(
             width / source_width, height / source_height, offset_x, offset_y, model_width, model_height
         )
+
+    def of_part(self, x: int, y: int) -> InputGeometry:
+        """Return the geometry that leads to the whole source, if this is of a part that begins at ``x``, ``y``."""
+        return replace(self, offset_x=self.offset_x - x * self.scale_x, offset_y=self.offset_y - y * self.scale_y)
 
     def boxes_to_source(self, boxes_yxyx: NDArray[np.floating]) -> BoxArray:
         """Turn (N, 4) normalised model boxes ``[y_min, x_min, y_max, x_max]`` into (N, 4) source pixels xyxy."""

@@ -41,10 +41,12 @@ class Detections:
     Attributes:
         bbox: (N, 4) float32, source pixels xyxy.
         score: (N,) float32, 0 to 1.
+        appearance: (N, D) float32, what they look like (``edge_app.tracking.appearance``); None where not described.
     """
 
     bbox: BoxArray
     score: NDArray[np.float32]
+    appearance: Optional[NDArray[np.float32]] = None
 
     def __post_init__(self) -> None:
         if self.bbox.shape != (len(self.score), 4):
@@ -54,7 +56,8 @@ class Detections:
         return len(self.score)
 
     def __getitem__(self, selection: BoolArray | IntArray | slice) -> Detections:
-        return Detections(self.bbox[selection], self.score[selection])
+        appearance = None if self.appearance is None else self.appearance[selection]
+        return Detections(self.bbox[selection], self.score[selection], appearance)
 
     @staticmethod
     def empty() -> Detections:

@@ -1,8 +1,7 @@
-"""Sources of frames. In this version: video files, once or looped."""
+"""Recorded video as a source of frames, once or looped. Cameras and streams are in ``edge_app/capture``."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Optional, Protocol
@@ -10,6 +9,7 @@ from typing import Optional, Protocol
 import cv2
 import numpy as np
 
+from edge_app.capture.address import parse_address
 from edge_app.config import SourceConfig
 from edge_app.errors import UserError
 from edge_app.records import Frame
@@ -34,24 +34,18 @@ class Source(Protocol):
         """Release the source; no more frames come."""
 
 
-def display_name(uri: str) -> str:
-    """Return a source's name for people: a file's name without its folders, an address without its credentials."""
-    if "://" in uri:
-        return re.sub(r"://[^/@]*@", "://", uri)
-    return Path(uri).name
-
-
 def open_source(config: SourceConfig, *, uri: Optional[str] = None) -> VideoFile:
-    """Open the source of a configuration; ``uri`` (the command line) wins over the configuration.
+    """Open the recorded video of a configuration; ``uri`` (the command line) wins over the configuration.
 
     Raises:
-        UserError: there is no source, it is of a kind that this version cannot read, or it cannot be opened.
+        UserError: there is no source, it is not a recorded video, or it cannot be opened.
     """
     chosen = uri if uri is not None else config.uri
     if chosen is None:
         raise UserError("no source given; name a video file with --source or under 'source.uri' in the configuration")
-    if "://" in chosen or chosen.isdigit() or chosen.startswith(("csi:", "/dev/")):
-        raise UserError(f"source {display_name(chosen)} is not a video file; this version reads recorded video only")
+    address = parse_address(chosen)
+    if address.kind != "file":
+        raise UserError(f"source {address.name} is not a video file; cameras, streams and folders are for 'run'")
     return VideoFile(Path(chosen), fps=config.fps, loop=config.loop)
 
 

@@ -175,6 +175,8 @@ def operators(models: tuple[Path, ...]) -> None:
 @click.option("--resize", type=click.Choice(["stretch", "letterbox"]), default="stretch", help="for .keras and .pb")
 @click.option("--block", type=click.IntRange(min=1), default=14, show_default=True, help="pictures per bootstrap block")
 @click.option("--frames", type=click.IntRange(min=1), nargs=2, metavar="FIRST LAST", help="of --video, both included")
+@click.option("--tiles", is_flag=True, help="look closer at parts of each picture, as the device does with tiles on")
+@click.option("--camera", type=_FILE, help="camera file of the pictures: tiles only where people are small")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 def evaluate(
     model: Path,
@@ -183,10 +185,13 @@ def evaluate(
     resize: Any,
     block: int,
     frames: Optional[tuple[int, int]],
+    tiles: bool,
+    camera: Optional[Path],
     as_json: bool,
 ) -> None:
     """Measure a detector on labelled pictures: COCO metrics, AP50 by person height, sampling error."""
-    from training.evaluation.labelled_pictures import load_labelled_pictures  # noqa: PLC0415 - keeps --help quick
+    from edge_app.tiles.config import TilesConfig  # noqa: PLC0415 - keeps --help quick
+    from training.evaluation.labelled_pictures import load_labelled_pictures  # noqa: PLC0415
     from training.evaluation.metrics import evaluate_detector  # noqa: PLC0415
     from training.evaluation.predictors import load_predictor  # noqa: PLC0415
 
@@ -195,7 +200,7 @@ def evaluate(
         labelled = labelled.within(*frames)
     if model.suffix.lower() != ".tflite":
         start_tensorflow()
-    predict = load_predictor(model, resize=resize)
+    predict = load_predictor(model, resize=resize, tiles=TilesConfig(mode="on" if tiles else "off"), camera=camera)
     scores = evaluate_detector(
         predict,
         labelled,

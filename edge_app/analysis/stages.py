@@ -7,10 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from numpy.typing import NDArray
-
-from edge_app.detector import Detector
-from edge_app.preprocess import InputGeometry
+from edge_app.detector import Detector, finish
 from edge_app.records import Detections, Frame
 from edge_app.source import VideoFile
 
@@ -30,11 +27,11 @@ class StageTimes:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A frame and its input tensor."""
+    """A frame and what the detector made of it for ``invoke`` and ``decode``."""
 
     frame: Frame
-    tensor: NDArray[Any]
-    geometry: InputGeometry
+    tensor: Any
+    geometry: Any
 
 
 @dataclass(frozen=True)
@@ -61,6 +58,6 @@ def infer(items: Iterable[Prepared], detector: Detector, times: StageTimes) -> I
     """Run the model on prepared frames."""
     for item in items:
         since = time.perf_counter()
-        detections = detector.decode(detector.invoke(item.tensor), item.geometry)
+        detections = finish(detector, detector.invoke(item.tensor), item.geometry, item.frame.image)
         times.add("inference", since)
         yield Detected(item.frame, detections)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import cv2
 import numpy as np
 
@@ -24,7 +26,19 @@ def draw_metre_grid(image: Image, camera: CameraModel) -> Image:
         camera: the calibration.
     """
     canvas = image.copy()
-    outline = visible_ground(camera, (image.shape[1], image.shape[0]))
+    for line, bold in metre_lines(camera, (image.shape[1], image.shape[0])):
+        _draw_line(canvas, line, bold)
+    return canvas
+
+
+def metre_lines(camera: CameraModel, image_size: tuple[int, int]) -> Iterator[tuple[FloatArray, bool]]:
+    """Yield the grid's lines as (N, 2) pixels, NaN where a line would be too dense to see, and which are bold.
+
+    Args:
+        camera: the calibration.
+        image_size: width, height of its picture, pixels.
+    """
+    outline = visible_ground(camera, image_size)
     low, high = np.floor(outline.min(axis=0)), np.ceil(outline.max(axis=0))
     step = max(1.0, float(np.ceil((high - low).max() / _MOST_LINES)))
     for axis in (0, 1):
@@ -39,8 +53,7 @@ def draw_metre_grid(image: Image, camera: CameraModel) -> Image:
             spacing = np.hypot(*(camera.ground_to_image(neighbour) - line).T) * (_BOLD_EVERY if bold else 1)
             # Far away only every fifth line, and farther still none: a wall of lines hides the ground.
             line[~(spacing > _CLOSEST_PX)] = np.nan
-            _draw_line(canvas, line, bold)
-    return canvas
+            yield line, bold
 
 
 def _draw_line(canvas: Image, points_px: FloatArray, bold: bool) -> None:

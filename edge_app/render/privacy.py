@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 
 from edge_app.records import BoxArray, FrameResult, Image
+from edge_app.render import palette
 
-PrivacyMode = Literal["pixelate", "blur", "show"]
+PrivacyMode = Literal["pixelate", "blur", "schematic", "show"]
 
 # Boxes are widened by this part of their size: detectors cut off hair, feet and swinging arms.
 _MARGIN = 0.1
@@ -28,8 +29,11 @@ def hide_people(image: Image, boxes: BoxArray, mode: PrivacyMode) -> Image:
     Args:
         image: (H, W, 3) uint8.
         boxes: (N, 4) source pixels xyxy; may reach over the border, be tiny or not finite.
-        mode: ``pixelate`` in at most six blocks of height, ``blur`` the same smoothed, or ``show`` everything.
+        mode: ``pixelate`` in at most six blocks of height, ``blur`` the same smoothed, ``schematic`` for an empty
+            ground instead of the picture, or ``show`` everything.
     """
+    if mode == "schematic":
+        return np.full_like(image, palette.SHADE)
     hidden = image.copy()
     if mode == "show":
         return hidden

@@ -12,7 +12,7 @@ from pygal.style import Style
 from edge_app.records import FloatArray
 
 # Colours that read on light and dark grounds; the page's own variables set text and lines.
-_STYLE = Style(
+STYLE = Style(
     background="transparent",
     plot_background="transparent",
     foreground="#7b8794",
@@ -37,13 +37,13 @@ _HEAT_PIXELS = 480
 def time_chart(time_s: FloatArray, series: dict[str, FloatArray]) -> str:
     """Draw lines over time as an SVG element; ``series`` are in order of importance, the alarming one last."""
     chart = pygal.XY(
-        style=_STYLE, width=900, height=280, stroke=True, show_dots=False, fill=True, js=[], range=_from_zero(series),
+        style=STYLE, width=900, height=280, stroke=True, show_dots=False, fill=True, js=[], range=_from_zero(series),
         legend_at_bottom=True, show_x_guides=False, explicit_size=False, x_value_formatter=minutes,
         disable_xml_declaration=True, margin=8, truncate_legend=-1,
     )  # fmt: skip
     for name, values in series.items():
         chart.add(name, list(zip(time_s.tolist(), np.round(values, 2).tolist())))
-    return _still(chart.render(is_unicode=True))
+    return still(chart.render(is_unicode=True))
 
 
 def distance_chart(counts: FloatArray, bin_m: float, threshold_m: float) -> str:
@@ -51,7 +51,7 @@ def distance_chart(counts: FloatArray, bin_m: float, threshold_m: float) -> str:
     used = int(np.flatnonzero(counts)[-1]) + 1 if counts.any() else 1
     used = max(used, min(len(counts), int(np.ceil(threshold_m / bin_m)) + 4))
     chart = pygal.StackedBar(
-        style=_STYLE, width=900, height=280, js=[], show_legend=True, legend_at_bottom=True, margin=8,
+        style=STYLE, width=900, height=280, js=[], show_legend=True, legend_at_bottom=True, margin=8,
         disable_xml_declaration=True, x_labels_major_every=4, show_minor_x_labels=False,
         truncate_label=-1, truncate_legend=-1,
     )  # fmt: skip
@@ -63,7 +63,7 @@ def distance_chart(counts: FloatArray, bin_m: float, threshold_m: float) -> str:
         f"{threshold_m:g} m or more", [None if is_close else int(value) for value, is_close in zip(values, close)]
     )
     chart.add(f"under {threshold_m:g} m", [int(value) if is_close else None for value, is_close in zip(values, close)])
-    return _still(chart.render(is_unicode=True))
+    return still(chart.render(is_unicode=True))
 
 
 def heat_png(heat: FloatArray) -> bytes:
@@ -89,7 +89,7 @@ def minutes(seconds: float) -> str:
     return f"{whole}:{rest:02d}"
 
 
-def _still(svg: str) -> str:
+def still(svg: str) -> str:
     """Take pygal's scripts and comments out of a chart: the report stands still and names no address."""
     return re.sub(r"<!--.*?-->|<script.*?</script>|<script[^>]*/>", "", svg, flags=re.DOTALL)
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from edge_app.config import TrackerConfig
 from edge_app.records import BoolArray, Detections, FloatArray, IntArray, Tracks
+from edge_app.tracking.appearance import appearance_cost, blend, unknown
 from edge_app.tracking.association import assign, association_cost
 from edge_app.tracking.motion import Measurements, MotionState
 
@@ -43,6 +44,7 @@ class Tracker:
         self._confirmed = np.zeros(0, np.bool_)
         self._aspect = np.zeros(0)
         self._score = np.zeros(0, np.float32)
+        self._appearance = unknown(0)
         self._next_id = 1
         self._time_s: float = np.nan
 
@@ -70,10 +72,19 @@ class Tracker:
         """Number of tracks confirmed so far."""
         return self._next_id - 1
 
+    @property
+    def is_following(self) -> bool:
+        """Whether there is any track, confirmed or not yet, seen in the newest frame or not."""
+        return len(self._id) > 0
+
+    def forget(self) -> None:
+        """Drop all tracks; ids go on from where they were."""
+        self._keep(np.zeros(len(self._id), np.bool_))
+
     def state(self) -> dict[str, FloatArray]:
         """Return all that is needed to go on later, as arrays."""
         arrays = {f"motion_{name}": value for name, value in asdict(self._motion).items()}
-        for name in ("id", "hits", "misses", "seen_s", "confirmed", "aspect", "score"):
+        for name in ("id", "hits", "misses", "seen_s", "confirmed", "aspect", "score", "appearance"):
             arrays[name] = getattr(self, f"_{name}")
         return {**arrays, "clock": np.array([self._next_id, self._time_s], np.float64)}
 
@@ -81,7 +92,7 @@ class Tracker:
         """Go on from what ``state`` returned."""
         motion = {name[len("motion_") :]: np.array(state[name]) for name in state if name.startswith("motion_")}
         self._motion = MotionState(**motion)
-        for name in ("id", "hits", "misses", "seen_s", "confirmed", "aspect", "score"):
+        for name in ("id", "hits", "misses", "seen_s", "confirmed", "aspect", "score", "appearance"):
             setattr(self, f"_{name}", np.array(state[name]))
         self._next_id, self._time_s = int(state["clock"][0]), float(state["clock"][1])
 
@@ -91,6 +102,8 @@ class Tracker:
         taken = np.zeros(len(detections), np.bool_)
         matched = np.zeros(len(self._id), np.bool_)
         cost = association_cost(self._motion, measured)
+        if detections.appearance is not None:
+            cost = cost + appearance_cost(self._appearance, detections.appearance)
         for of_tracks, of_detections in ((self._confirmed, high), (self._confirmed, ~high), (~self._confirmed, high)):
             rows = np.flatnonzero(of_tracks & ~matched)
             columns = np.flatnonzero(of_detections & ~taken)
@@ -109,6 +122,8 @@ class Tracker:
         self._seen_s[rows] = time_s
         self._score[rows] = detections.score
         self._aspect[rows] += _ASPECT_GAIN * (_aspect(detections, measured) - self._aspect[rows])
+        if detections.appearance is not None:
+            self._appearance[rows] = blend(self._appearance[rows], detections.appearance)
         ready = rows[~self._confirmed[rows] & (self._hits[rows] >= self._config.confirm_hits)]
         self._confirm(ready)
 
@@ -121,10 +136,12 @@ class Tracker:
         lost = self._confirmed & (time_s - self._seen_s > self._config.max_lost_s)
         refuted = ~self._confirmed & (self._misses >= _TENTATIVE_MISSES)
         keep = ~(lost | refuted)
-        if keep.all():
-            return
+        if not keep.all():
+            self._keep(keep)
+
+    def _keep(self, keep: BoolArray) -> None:
         self._motion = self._motion.select(keep)
-        for name in ("id", "hits", "misses", "seen_s", "confirmed", "aspect", "score"):
+        for name in ("id", "hits", "misses", "seen_s", "confirmed", "aspect", "score", "appearance"):
             setattr(self, f"_{name}", getattr(self, f"_{name}")[keep])
 
     def _start(self, time_s: float, detections: Detections, measured: Measurements, free: BoolArray) -> None:
@@ -139,6 +156,8 @@ class Tracker:
         self._confirmed = np.concatenate([self._confirmed, np.zeros(count, np.bool_)])
         self._aspect = np.concatenate([self._aspect, _aspect(detections[free], measured[free])])
         self._score = np.concatenate([self._score, detections.score[free]])
+        looks = unknown(count) if detections.appearance is None else detections.appearance[free]
+        self._appearance = np.concatenate([self._appearance, looks])
         if self._config.confirm_hits == 1:
             self._confirm(np.arange(len(self._id) - count, len(self._id)))
 

@@ -14,7 +14,7 @@ from edge_app.live import LiveState, Snapshot
 from edge_app.records import Image
 from edge_app.render import annotate, palette
 from edge_app.render.birdseye import BirdsEye
-from edge_app.render.privacy import PrivacyMode
+from edge_app.render.privacy import PrivacyMode, hide_people, people_boxes
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +44,11 @@ class LivePicture:
         self.encoded = 0
         self.withheld = 0
 
+    def use(self, birdseye: Optional[BirdsEye], privacy: PrivacyMode) -> None:
+        """Draw pictures in another way from now on."""
+        with self._lock:
+            self._birdseye, self._privacy = birdseye, privacy
+
     @property
     def viewers(self) -> int:
         """How many streams are open."""
@@ -67,6 +72,18 @@ class LivePicture:
         finally:
             with self._lock:
                 self._viewers -= 1
+
+    def still(self, *, unhidden: bool) -> Optional[bytes]:
+        """Return the newest frame without overlay as JPEG, or None where none can be shown.
+
+        Args:
+            unhidden: show people as they are. For a calibration's view alone, which has to be noted in the audit log.
+        """
+        snapshot = self._live.wait_newer(0, 0.0)
+        if snapshot is None:
+            return None
+        mode = "show" if unhidden else self._privacy
+        return _encode(hide_people(snapshot.frame.image, people_boxes(snapshot.result), mode))
 
     def _picture_of(self, snapshot: Snapshot) -> bytes:
         """Return the JPEG of a snapshot, or of a newer one that another viewer has had made meanwhile."""

@@ -1,19 +1,25 @@
-"""Serves the dashboard with waitress, on this machine only."""
+"""Serves the dashboard: waitress, or with an own certificate Cheroot."""
 
 from __future__ import annotations
 
+import logging
 import threading
+from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
+from flask import Blueprint
 from waitress.server import create_server
 
-from edge_app.calibration import CameraModel
-from edge_app.config import Config
 from edge_app.errors import UserError
-from edge_app.live import LiveRunner
-from edge_app.render import BirdsEye
-from edge_app.web.app import MAX_STREAMS, create_app, is_loopback
-from edge_app.web.picture import LivePicture
+from edge_app.storage.store import Store
+from edge_app.web.app import MOST_BODY_BYTES, create_app
+from edge_app.web.dashboard_config import DashboardConfig
+from edge_app.web.security.security import Security
+from edge_app.web.settings import Settings
+from edge_app.web.site import CameraView, Site
+from edge_app.web.state_folder import dashboard_folder
+from edge_app.web.streams import MAX_STREAMS
+from edge_app.web.tls_server import make_tls_server
 
 # Every stream holds a thread; the rest answers pages and the API.
 _THREADS = MAX_STREAMS + 8
@@ -26,65 +32,106 @@ class DashboardServer:
 
     Attributes:
         address: where to open it.
-        picture: the live picture, for its counters.
+        site: what it shows.
     """
 
     def __init__(
-        self, runner: LiveRunner, camera: Optional[CameraModel], image_size: tuple[int, int], config: Config
+        self,
+        cameras: Mapping[str, CameraView],
+        settings: Settings,
+        store: Optional[Store],
+        more_pages: Sequence[Blueprint] = (),
     ) -> None:
         """Bind the address.
 
+        Args:
+            cameras: by name; at least one.
+            settings: the configuration in force.
+            store: the history; None when nothing is kept.
+            more_pages: guarded like the rest.
+
         Raises:
-            UserError: the address is not a loopback one or can't be bound.
+            UserError: the address would not be safe, can't be bound, or the certificate can't be used.
         """
-        host, port = config.dashboard.host, config.dashboard.port
-        if not is_loopback(host):
-            raise UserError(
-                f"the dashboard will not listen on {host}: beyond this machine it needs a password, which this version "
-                "does not have; set dashboard.host to 127.0.0.1 and reach it through an SSH tunnel"
-            )
-        birdseye = BirdsEye(camera, image_size) if camera is not None else None
-        privacy = config.privacy.people
-        self.picture = LivePicture(runner.state, birdseye, privacy, config.dashboard.max_fps)
-        self._stopping = threading.Event()
-        app = create_app(runner, self.picture, birdseye, privacy != "show", self._stopping)
+        config = settings.config.dashboard
+        security = Security(config, dashboard_folder(settings.config))
+        self.site = Site(cameras, settings, security, threading.Event(), store)
+        app = create_app(self.site)
+        for pages in more_pages:
+            app.register_blueprint(pages)
+        self._scheme = "http" if config.certificate is None else "https"
         try:
-            self._server: Any = create_server(
-                app,
-                host=host.strip("[]"),
-                port=port,
-                threads=_THREADS,
-                outbuf_high_watermark=_UNSENT_BYTES,
-                ident="",
-                clear_untrusted_proxy_headers=True,
-            )
+            self._server: Any = _plain_server(app, config) if config.certificate is None else _tls_server(app, config)
         except OSError as error:
+            security.audit.close()
             raise UserError(
-                f"the dashboard cannot listen on {host} port {port} ({error.strerror}); give another --port"
+                f"the dashboard cannot listen on {config.host} port {config.port} ({error.strerror}); give another "
+                "--port or --host"
             ) from error
         self._thread = threading.Thread(target=self._serve, name="dashboard", daemon=True)
 
     @property
     def address(self) -> str:
         """The dashboard's address."""
-        host = self._server.effective_host
-        host = f"[{host}]" if ":" in str(host) else host
-        return f"http://{host}:{self._server.effective_port}/"
+        if self._scheme == "http":
+            host, port = str(self._server.effective_host), self._server.effective_port
+        else:
+            host, port = str(self._server.bind_addr[0]), self._server.bind_addr[1]
+        return f"{self._scheme}://{f'[{host}]' if ':' in host else host}:{port}/"
+
+    @property
+    def invitation(self) -> str:
+        """What the console says: where the dashboard is, and how to set the first password where one is needed."""
+        said = f"Dashboard: {self.address} (stop with Ctrl-C)"
+        token = self.site.security.first_token
+        if token is not None:
+            said += f"\nNobody can log in yet: open it and set the admin's password with the token {token}"
+        return said
 
     def start(self) -> None:
         """Serve in the background."""
+        logging.getLogger().addHandler(self.site.log_tail)
         self._thread.start()
 
     def _serve(self) -> None:
         try:
-            self._server.run()
+            (self._server.run if self._scheme == "http" else self._server.serve)()
         except OSError:
             # Closing the server from another thread takes the sockets away under its loop; that is its end.
-            if not self._stopping.is_set():
+            if not self.site.stopping.is_set():
                 raise
 
     def stop(self) -> None:
         """End all streams and close the server."""
-        self._stopping.set()
-        self._server.close()
-        self._thread.join(2.0)
+        self.site.stopping.set()
+        (self._server.close if self._scheme == "http" else self._server.stop)()
+        if self._thread.is_alive():
+            self._thread.join(2.0)
+        logging.getLogger().removeHandler(self.site.log_tail)
+        self.site.security.audit.close()
+
+
+def _plain_server(app: Any, config: DashboardConfig) -> Any:
+    proxy: dict[str, Any] = {}
+    if config.behind_proxy:
+        proxy = {"trusted_proxy": "127.0.0.1", "trusted_proxy_headers": {"x-forwarded-for", "x-forwarded-proto"}}
+    return create_server(
+        app,
+        host=config.host.strip("[]"),
+        port=config.port,
+        threads=_THREADS,
+        outbuf_high_watermark=_UNSENT_BYTES,
+        max_request_body_size=MOST_BODY_BYTES,
+        max_request_header_size=32 * 1024,
+        ident="",
+        clear_untrusted_proxy_headers=True,
+        **proxy,
+    )
+
+
+def _tls_server(app: Any, config: DashboardConfig) -> Any:
+    assert config.certificate is not None and config.certificate_key is not None
+    return make_tls_server(
+        app, config.host.strip("[]"), config.port, config.certificate, config.certificate_key, threads=_THREADS,
+        body_bytes=MOST_BODY_BYTES,
+    )  # fmt: skip

@@ -6,38 +6,52 @@ from typing import Any, Optional
 
 import numpy as np
 
-from edge_app.live import LiveRunner, Snapshot
-from edge_app.records import ViolationEvent
-from edge_app.render.birdseye import BirdsEye
+from edge_app.config import Config
+from edge_app.live import Snapshot
+from edge_app.web.security.masking import mask_secrets
+from edge_app.web.site import CameraView
 
 
-def ground_view(birdseye: Optional[BirdsEye]) -> dict[str, Any]:
-    """Return the visible ground and the turn that puts the camera's view upright, or nothing uncalibrated."""
-    if birdseye is None:
-        return {"calibrated": False}
-    return {
-        "calibrated": True,
-        "outline_m": np.round(birdseye.outline_m, 3).tolist(),
-        "turn": np.round(birdseye.turn, 6).tolist(),
-    }
+def ground_view(view: CameraView, config: Config) -> dict[str, Any]:
+    """Return the visible ground, the turn that puts the camera's view upright, and the places that are configured.
+
+    Args:
+        view: the camera.
+        config: of this camera alone.
+    """
+    said: dict[str, Any] = {"calibrated": view.birdseye is not None, "threshold_m": config.distance.threshold_m}
+    if view.birdseye is not None:
+        said |= {
+            "outline_m": np.round(view.birdseye.outline_m, 3).tolist(),
+            "turn": np.round(view.birdseye.turn, 6).tolist(),
+            "region_m": config.metrics.region_m,
+            "line_m": config.metrics.line_m,
+        }
+    return said
 
 
-def state_view(runner: LiveRunner, withheld: int, viewers: int) -> dict[str, Any]:
-    """Return everything that is known now."""
-    live = runner.state
+def state_view(view: CameraView) -> dict[str, Any]:
+    """Return everything that is known of a camera now."""
+    runner, live = view.runner, view.runner.state
     health = live.health()
-    view: dict[str, Any] = {
-        "source": live.source_name,
+    counts = {
+        "dropped_frames": runner.dropped,
+        "withheld_pictures": view.picture.withheld,
+        "viewers": view.picture.viewers,
+    }
+    said: dict[str, Any] = {
+        "camera": view.name,
+        "source": view.source_name,
         "model": live.model_name,
         "calibrated": live.calibrated,
-        "health": {**health, "dropped_frames": runner.dropped, "withheld_pictures": withheld, "viewers": viewers},
-        "banner": banner(health),
+        "health": {**health, "fault": _masked(health["fault"]), **counts},
+        "banner": _masked(banner(health)),
         "events_total": live.events(0)[1],
     }
     snapshot = live.latest()
     if snapshot is not None:
-        view["now"] = _now(snapshot)
-    return view
+        said["now"] = _now(snapshot)
+    return said
 
 
 def banner(health: dict[str, Any]) -> Optional[str]:
@@ -48,22 +62,13 @@ def banner(health: dict[str, Any]) -> Optional[str]:
         return "the recording has ended"
     if health["newest_frame_age_s"] > 5:
         return f"no frame for {health['newest_frame_age_s']:.0f} seconds"
+    if health["degraded"]:
+        return "; ".join(health["degraded"])
     return None
 
 
-def event_view(event: ViolationEvent) -> dict[str, Any]:
-    """Return one event."""
-    return {
-        "event_id": event.event_id,
-        "id_a": event.id_a,
-        "id_b": event.id_b,
-        "start_s": round(event.start_s, 3),
-        "end_s": round(event.end_s, 3),
-        "duration_s": round(event.duration_s, 3),
-        "min_distance_m": round(event.min_distance_m, 3),
-        "mean_distance_m": round(event.mean_distance_m, 3),
-        "same_group": event.same_group,
-    }
+def _masked(sentence: Optional[str]) -> Optional[str]:
+    return None if sentence is None else mask_secrets(sentence)
 
 
 def _now(snapshot: Snapshot) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def test_paths_start_from_the_configuration_file(tmp_path):
         ("distance: {threshold_m: -1}", r"'distance.threshold_m': input should be greater than 0, not -1"),
         ("distance: {threshold_m: .nan}", r"'distance.threshold_m'.*finite"),
         ("model: {low_score_threshold: 0.9}", r"low_score_threshold must not be above"),
-        ("privacy: {people: naked}", r"'privacy.people'.*'pixelate', 'blur' or 'show'"),
+        ("privacy: {people: naked}", r"'privacy.people'.*'pixelate', 'blur', 'schematic' or 'show'"),
         ("[1, 2]", "a mapping of sections, not a list"),
         ("model: [", r"not valid YAML at line 1"),
     ],

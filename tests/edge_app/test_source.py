@@ -5,9 +5,10 @@ from itertools import islice
 import numpy as np
 import pytest
 
+from edge_app.capture.address import display_name
 from edge_app.config import SAMPLE, SourceConfig
 from edge_app.errors import UserError
-from edge_app.source import VideoFile, display_name, open_source
+from edge_app.source import VideoFile, open_source
 from tests.edge_app.videos import write_video
 
 
@@ -88,7 +89,7 @@ def test_a_header_that_was_cut_off_is_refused(tmp_path):
 def test_a_source_without_a_name_or_of_a_later_kind_is_refused():
     with pytest.raises(UserError, match="no source given"):
         open_source(SourceConfig())
-    with pytest.raises(UserError, match="recorded video only") as caught:
+    with pytest.raises(UserError, match="is not a video file") as caught:
         open_source(SourceConfig(uri="rtsp://admin:secret@camera.example/stream"))
     assert "secret" not in str(caught.value)
 

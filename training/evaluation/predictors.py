@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_app.box_decoding import decode_boxes, non_maximum_suppression
+from edge_app.calibration import load_camera
 from edge_app.config import ModelConfig
-from edge_app.detector import detect, load_detector
+from edge_app.detector import Detector, detect, load_detector
 from edge_app.errors import UserError
 from edge_app.preprocess import ResizeMode, resize_to_input
 from edge_app.records import Detections, FloatArray, Image
+from edge_app.tiles.config import TilesConfig
+from edge_app.tiles.tiled_detector import TiledDetector
 
 Predictor = Callable[[Image], Detections]
 RawHeads = Callable[[NDArray[np.float32]], tuple[Any, Any]]
@@ -24,26 +27,55 @@ _LOWEST_SCORE = 0.01
 _PERSON_COLUMN = 1
 
 
-def load_predictor(path: Path, *, resize: ResizeMode = "stretch", threads: int = 2) -> Predictor:
+def load_predictor(
+    path: Path,
+    *,
+    resize: ResizeMode = "stretch",
+    threads: int = 2,
+    tiles: Optional[TilesConfig] = None,
+    camera: Optional[Path] = None,
+) -> Predictor:
     """Load a detector by its file's ending.
 
     Args:
         path: ``.tflite``, ``.keras`` or ``.pb`` (frozen graph).
         resize: for Keras and frozen graphs; a ``.tflite`` has it in its manifest.
         threads: CPU threads of the TensorFlow Lite interpreter.
+        tiles: look closer as the device does; for a ``.tflite``.
+        camera: camera file that tells where people are small; None lays tiles all over.
 
     Raises:
-        UserError: the file is missing or of no known kind.
+        UserError: the file is missing or of no known kind, or tiles were asked of another kind than ``.tflite``.
     """
     kind = path.suffix.lower()
+    if tiles is not None and tiles.mode != "off" and kind != ".tflite":
+        raise UserError(f"tiles are what the device does with a .tflite model, and {path} is none; export it first")
     if kind == ".tflite":
         detector = load_detector(ModelConfig(path=path, threads=threads, low_score_threshold=0.0))
-        return lambda image: detect(detector, image)
+        if tiles is None or tiles.mode == "off":
+            return lambda image: detect(detector, image)
+        return _TiledPredictor(detector, tiles, camera)
     if kind == ".pb":
         return _frozen_graph(path, resize)
     if kind == ".keras":
         return _keras(path, resize)
     raise UserError(f"model {path} is none of .tflite, .keras and .pb; give one of these")
+
+
+class _TiledPredictor:
+    """Looks closer at each picture, whatever its size: labelled sets hold pictures of many."""
+
+    def __init__(self, detector: Detector, tiles: TilesConfig, camera: Optional[Path]) -> None:
+        self._detector = TiledDetector(detector, tiles, None, in_real_time=False)
+        self._camera = None if camera is None else load_camera(camera)
+        self._size: Optional[tuple[int, int]] = None
+
+    def __call__(self, image: Image) -> Detections:
+        size = (image.shape[1], image.shape[0])
+        if self._camera is not None and size != self._size:
+            self._size = size
+            self._detector.refit(self._camera.scaled_to(*size))
+        return detect(self._detector, image)
 
 
 def predict_raw(

@@ -1,0 +1,1 @@
+"""Rules that say when somebody is to be told."""

@@ -1,0 +1,1 @@
+"""Capturing: cameras, streams and folders, kept alive; the newest frame only."""

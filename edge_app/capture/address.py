@@ -1,0 +1,79 @@
+"""What a person writes as a source, taken apart; and how it may be shown without what must stay secret."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from edge_app.errors import UserError, did_you_mean
+
+SourceKind = Literal["file", "folder", "device", "csi", "stream", "gstreamer"]
+
+_STREAM_SCHEMES = ("rtsp", "rtsps", "rtmp", "http", "https", "udp", "tcp", "srt", "rtp")
+_SECRET_WORD = "password|passwd|passphrase|pass|pwd|pw|user-pw|token|secret|key|auth|session"
+# Up to the last @ before the next blank or quote: a password may itself hold @ and / and stay unescaped.
+_CREDENTIALS = re.compile(r"://[^\s\"']*@")
+_SECRET_VALUE = re.compile(rf"(?i)\b([\w-]*(?:{_SECRET_WORD}))=(\"[^\"]*\"|'[^']*'|[^&\s]+)")
+
+
+def mask_secrets(text: str) -> str:
+    """Return a text without the credentials of the addresses and the values of the secret parameters in it."""
+    return _SECRET_VALUE.sub(r"\1=***", _CREDENTIALS.sub("://", text))
+
+
+def display_name(uri: str) -> str:
+    """Return a source's name for people: a file's name without its folders, an address without its credentials."""
+    if "://" in uri or " ! " in uri:
+        return mask_secrets(uri)
+    return uri if uri.startswith("/dev/") else Path(uri).name
+
+
+@dataclass(frozen=True)
+class SourceAddress:
+    """A source.
+
+    Attributes:
+        kind: how it is opened.
+        text: as it was given, with its secrets; never show it.
+        name: for people.
+    """
+
+    kind: SourceKind
+    text: str
+    name: str
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the pictures come at their own time, so that what is missed is gone."""
+        return self.kind not in ("file", "folder")
+
+
+def parse_address(text: str) -> SourceAddress:
+    """Tell what kind of source a text names.
+
+    Raises:
+        UserError: it names none.
+    """
+    return SourceAddress(_kind(text), text, display_name(text))
+
+
+def _kind(text: str) -> SourceKind:
+    if not text.strip():
+        raise UserError("the source is empty; name a file, a folder, a camera or a stream")
+    if " ! " in text:
+        return "gstreamer"
+    if text.isdigit() or re.fullmatch(r"/dev/video\d+", text) or text.startswith("/dev/v4l/"):
+        return "device"
+    if text.startswith("csi:"):
+        if not text[4:].isdigit():
+            raise UserError(f"source {text} does not name a CSI camera; write csi:0 for the first one")
+        return "csi"
+    if "://" in text:
+        scheme = text.split("://", 1)[0].lower()
+        if scheme not in _STREAM_SCHEMES:
+            hint = did_you_mean(scheme, _STREAM_SCHEMES) or f" (known: {', '.join(_STREAM_SCHEMES)})"
+            raise UserError(f"source {display_name(text)} has the unknown scheme '{scheme}'{hint}; correct it")
+        return "stream"
+    return "folder" if Path(text).is_dir() else "file"

@@ -1,0 +1,173 @@
+"""What is said to others, as JSON. ``python -m edge_app fleet schema`` prints the schema of all of it.
+
+Every message has an ``id`` of its own for ever: whoever takes one twice knows it by that.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Optional, Union
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from edge_app.alerts.rules import Alert
+from edge_app.delivery.config import MessageKind
+from edge_app.sinks import StatusNotice
+from edge_app.storage.rows import CELL_M, MinuteAggregate, StoredEvent
+
+VERSION: Literal[1] = 1
+
+
+class _Message(BaseModel):
+    """What all messages have in common."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    version: Literal[1] = Field(VERSION, description="of this schema; a receiver refuses those that it does not know")
+    id: str = Field(
+        min_length=1, max_length=100, description="never used twice; a second one is the same message again"
+    )
+    device: str = Field(min_length=1, max_length=64, description="name of the device")
+    camera: str = Field(max_length=200, description="name of the camera; empty for the device as a whole")
+
+
+class EventMessage(_Message):
+    """Two people were too close for a while; sent once, when it is over."""
+
+    kind: Literal["event"] = "event"
+    start_utc_s: float = Field(description="first moment, seconds since 1970, UTC")
+    end_utc_s: float = Field(description="last moment, seconds since 1970, UTC")
+    duration_s: float = Field(ge=0, description="by frame time")
+    id_a: int = Field(description="track id; starts over with each run")
+    id_b: int = Field(description="track id; starts over with each run")
+    min_distance_m: float = Field(ge=0)
+    mean_distance_m: float = Field(ge=0)
+    same_group: Optional[bool] = Field(None, description="the two walk together; null where not determined")
+
+
+class MinuteMessage(_Message):
+    """Figures of a minute that is over, or of the part of it that was watched; add the parts of a minute up."""
+
+    kind: Literal["minute"] = "minute"
+    minute_utc_s: int = Field(description="start of the minute, seconds since 1970, UTC")
+    watched_s: float = Field(ge=0, description="seconds of frame time that the figures are about")
+    people: int = Field(ge=0, description="different people seen")
+    violating_people: int = Field(ge=0, description="different people who were too close")
+    violating_pairs: int = Field(ge=0, description="different pairs that were too close")
+    person_s: float = Field(ge=0, description="people in the region times seconds")
+    exposed_person_s: float = Field(ge=0, description="people too close times seconds")
+    violating_pair_s: float = Field(ge=0, description="pairs too close times seconds")
+    occupancy_max: int = Field(ge=0, description="most people in the region at once")
+    density_per_m2: Optional[float] = Field(None, ge=0, description="mean; null without a region")
+    passed_in: Optional[int] = Field(None, ge=0, description="passages of the line; null without one")
+    passed_out: Optional[int] = Field(None, ge=0, description="passages of the line; null without one")
+    cell_m: float = Field(CELL_M, gt=0, description="side of a cell of the heat map, metres")
+    heat: list[tuple[int, int, float]] = Field(description="x and y of a cell, and person-seconds in it")
+
+
+class NoticeMessage(_Message):
+    """Something is broken, or is well again."""
+
+    kind: Literal["notice"] = "notice"
+    about: str = Field(description="source, accelerator, pipeline, calibration or storage")
+    ok: bool = Field(description="true once it is well again")
+    sentence: str = Field(description="for a person")
+    utc_s: float = Field(description="seconds since 1970, UTC")
+
+
+class AlertMessage(_Message):
+    """Somebody is to be told."""
+
+    kind: Literal["alert"] = "alert"
+    alert: str = Field(description="the same for an alert and its recovery")
+    rule: str = Field(description="name of the rule")
+    about: str = Field(description="violation, occupancy or fault")
+    state: Literal["firing", "recovered"]
+    sentence: str = Field(description="for a person")
+    utc_s: float = Field(description="seconds since 1970, UTC")
+
+
+AnyMessage = Annotated[Union[EventMessage, MinuteMessage, NoticeMessage, AlertMessage], Field(discriminator="kind")]
+_ANY: TypeAdapter[Any] = TypeAdapter(AnyMessage)
+
+
+@dataclass(frozen=True)
+class Message:
+    """A message ready to be sent.
+
+    Attributes:
+        kind, camera, uid: of the message.
+        payload: JSON.
+    """
+
+    kind: MessageKind
+    camera: str
+    uid: str
+    payload: str
+
+
+def event_message(device: str, event: StoredEvent) -> Message:
+    """Say an event."""
+    fields = {name: value for name, value in vars(event).items() if name not in ("uid", "seq")}
+    return _message(EventMessage(id=event.uid, device=device, **fields))
+
+
+def minute_message(device: str, minute: MinuteAggregate) -> Message:
+    """Say a minute."""
+    fields = {name: value for name, value in vars(minute).items() if name not in ("uid", "heat")}
+    heat = [(x, y, round(seconds, 3)) for (x, y), seconds in sorted(minute.heat.items())]
+    return _message(MinuteMessage(id=minute.uid, device=device, heat=heat, **fields))
+
+
+def notice_message(device: str, uid: str, notice: StatusNotice) -> Message:
+    """Say a notice."""
+    return _message(
+        NoticeMessage(
+            id=uid, device=device, camera=notice.camera, about=notice.kind, ok=notice.ok, sentence=notice.sentence,
+            utc_s=notice.utc_s,
+        )
+    )  # fmt: skip
+
+
+def alert_message(device: str, run: str, alert: Alert) -> Message:
+    """Say an alert or its recovery."""
+    name = f"{run}-a{alert.number}"
+    return _message(
+        AlertMessage(
+            id=f"{name}-{alert.state}", device=device, camera=alert.camera, alert=name, rule=alert.rule,
+            about=alert.kind, state=alert.state, sentence=alert.sentence, utc_s=alert.utc_s,
+        )
+    )  # fmt: skip
+
+
+def parse_message(payload: bytes) -> Union[EventMessage, MinuteMessage, NoticeMessage, AlertMessage]:
+    """Read a message.
+
+    Raises:
+        ValueError: it does not fit the schema.
+    """
+    return _ANY.validate_json(payload)
+
+
+def message_schema() -> dict[str, Any]:
+    """Return the JSON schema of all messages."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_ANY.json_schema()}
+
+
+def device_name(configured: Optional[str]) -> str:
+    """Return the configured name, or the host name in letters that a topic may have."""
+    return configured or re.sub(r"[^A-Za-z0-9_.-]", "-", socket.gethostname())[:64] or "device"
+
+
+def topic_of(prefix: str, device: str, kind: str, camera: str) -> str:
+    """Return the topic of a message; ``_`` stands for the device as a whole."""
+    level = re.sub(r"[/+#\x00-\x1f\x7f]", "-", camera)[:64] or "_"
+    return f"{prefix}/{device}/{kind}/{level}"
+
+
+def _message(message: Any) -> Message:
+    text = json.dumps(message.model_dump(mode="json"), ensure_ascii=False, separators=(",", ":"))
+    return Message(message.kind, message.camera, message.id, text)

@@ -1,0 +1,97 @@
+"""Messages that wait until their receiver has them. They lie in the history database and outlive a restart.
+
+A message enters in the same commit as what it tells, so neither is there without the other. It is deleted after the
+receiver has confirmed it; should the program die between the two, it is sent again with the same id.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_app.delivery.config import MessageKind
+from edge_app.delivery.messages import Message
+from edge_app.storage.schema import open_for_reading
+from edge_app.storage.statements import Statement
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A message in the outbox.
+
+    Attributes:
+        seq: order in which messages were put in.
+        uid: id of the message.
+        topic: where it goes, for receivers that have topics.
+        payload: JSON.
+        created_utc_s: when it was put in.
+    """
+
+    seq: int
+    uid: str
+    topic: str
+    payload: str
+    created_utc_s: float
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One way out.
+
+    Attributes:
+        name: unlike that of any other; stays the same over restarts.
+        kinds: what goes this way.
+        topic: gives a message's topic.
+    """
+
+    name: str
+    kinds: frozenset[MessageKind]
+    topic: Callable[[Message], str] = lambda message: ""
+
+
+class Outbox:
+    """The outbox as senders see it; may be used by one thread for each channel."""
+
+    def __init__(self, path: Path, put: Callable[[Iterable[Statement]], None]) -> None:
+        """Name the database, and what takes statements for it."""
+        self._path = path
+        self._put = put
+        self._connections = threading.local()
+
+    def waiting(self, channel: str, after_seq: int, limit: int) -> list[Waiting]:
+        """Return the messages of a channel after ``after_seq``, oldest first."""
+        rows = self._connection().execute(
+            "SELECT seq, uid, topic, payload, created_utc_s FROM outbox WHERE channel = ? AND seq > ? ORDER BY seq "
+            "LIMIT ?",
+            (channel, after_seq, limit),
+        )
+        return [Waiting(*row) for row in rows.fetchall()]
+
+    def delivered(self, seqs: Iterable[int]) -> None:
+        """Delete messages that their receivers have, or that are given up."""
+        self._put([Statement("DELETE FROM outbox WHERE seq = ?", (seq,), durable=False) for seq in seqs])
+
+    def _connection(self) -> sqlite3.Connection:
+        if not hasattr(self._connections, "held"):
+            self._connections.held = open_for_reading(self._path)
+        connection: sqlite3.Connection = self._connections.held
+        return connection
+
+
+def put_messages(channels: Iterable[Channel], messages: Iterable[Message]) -> list[Statement]:
+    """Return what puts messages into the outbox, once for each channel that carries their kind."""
+    carried = list(channels)
+    return [
+        Statement(
+            """INSERT INTO outbox (channel, uid, topic, payload, created_utc_s) VALUES (?, ?, ?, ?, ?)
+            ON CONFLICT (channel, uid) DO NOTHING""",
+            (channel.name, message.uid, channel.topic(message), message.payload, time.time()),
+        )
+        for message in messages
+        for channel in carried
+        if message.kind in channel.kinds
+    ]

@@ -1,0 +1,186 @@
+"""The fleet's PostgreSQL database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Union
+
+from edge_app.delivery.messages import AlertMessage, EventMessage, MinuteMessage, NoticeMessage
+from edge_app.errors import UserError
+
+FleetMessage = Union[EventMessage, MinuteMessage, NoticeMessage, AlertMessage]
+
+# Each entry brings the schema one version further. Entries are never changed, only added.
+MIGRATIONS: tuple[str, ...] = (
+    """
+    CREATE TABLE device (
+        name text PRIMARY KEY, online boolean NOT NULL, status_utc timestamptz NOT NULL, last_message_utc timestamptz
+    );
+    CREATE TABLE event (
+        id text PRIMARY KEY, device text NOT NULL, camera text NOT NULL, start_utc timestamptz NOT NULL,
+        end_utc timestamptz NOT NULL, duration_s double precision NOT NULL, id_a bigint NOT NULL, id_b bigint NOT NULL,
+        min_distance_m double precision NOT NULL, mean_distance_m double precision NOT NULL, same_group boolean,
+        received_utc timestamptz NOT NULL
+    );
+    CREATE INDEX event_by_time ON event (start_utc);
+    CREATE INDEX event_by_device ON event (device, camera, start_utc);
+    CREATE TABLE minute (
+        id text PRIMARY KEY, device text NOT NULL, camera text NOT NULL, minute_utc timestamptz NOT NULL,
+        watched_s double precision NOT NULL, people bigint NOT NULL, violating_people bigint NOT NULL,
+        violating_pairs bigint NOT NULL, person_s double precision NOT NULL, exposed_person_s double precision NOT NULL,
+        violating_pair_s double precision NOT NULL, occupancy_max bigint NOT NULL, density_per_m2 double precision,
+        passed_in bigint, passed_out bigint, cell_m double precision NOT NULL, heat jsonb NOT NULL,
+        received_utc timestamptz NOT NULL
+    );
+    CREATE INDEX minute_by_time ON minute (minute_utc);
+    CREATE INDEX minute_by_device ON minute (device, camera, minute_utc);
+    CREATE TABLE notice (
+        id text PRIMARY KEY, device text NOT NULL, camera text NOT NULL, about text NOT NULL, ok boolean NOT NULL,
+        sentence text NOT NULL, utc timestamptz NOT NULL, received_utc timestamptz NOT NULL
+    );
+    CREATE INDEX notice_by_time ON notice (utc);
+    CREATE TABLE alert (
+        id text PRIMARY KEY, device text NOT NULL, camera text NOT NULL, alert text NOT NULL, rule text NOT NULL,
+        about text NOT NULL, state text NOT NULL, sentence text NOT NULL, utc timestamptz NOT NULL,
+        received_utc timestamptz NOT NULL
+    );
+    CREATE INDEX alert_by_time ON alert (utc);
+    """,
+)
+KINDS = ("event", "minute", "notice", "alert")
+# Taken by whoever migrates, so that two that start at once do not collide.
+_MIGRATION_LOCK = 736_114
+
+
+def load_psycopg() -> Any:
+    """Return the PostgreSQL library.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    try:
+        import psycopg  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise UserError(
+            "the fleet's database needs psycopg; install it with: pip install 'edge-social-distancing[fleet]'"
+        ) from error
+    return psycopg
+
+
+class FleetDatabase:
+    """One connection to the fleet's database. For one thread."""
+
+    def __init__(self, url: str) -> None:
+        """Connect, and bring the schema up to date.
+
+        Raises:
+            psycopg.OperationalError: the database is not there.
+            UserError: the library is missing, or the schema is newer than this program.
+        """
+        self._psycopg = load_psycopg()
+        self._connection = self._psycopg.connect(url, connect_timeout=5, autocommit=True)
+        try:
+            self._migrate()
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._connection.close()
+
+    def store(self, messages: Iterable[FleetMessage]) -> tuple[int, list[str]]:
+        """Store messages in one transaction; those that are there already stay as they are.
+
+        Returns:
+            How many were new, and the ids of those whose values the database refuses.
+
+        Raises:
+            psycopg.OperationalError: the database is gone; nothing was stored.
+        """
+        batch = list(messages)
+        try:
+            with self._connection.transaction(), self._connection.cursor() as cursor:
+                return sum(self._insert(cursor, kind, batch) for kind in KINDS), []
+        except self._psycopg.DataError:
+            return self._store_singly(batch)
+
+    def set_status(self, online: Mapping[str, bool]) -> None:
+        """Store which devices came or went, now."""
+        with self._connection.transaction(), self._connection.cursor() as cursor:
+            cursor.executemany(
+                """INSERT INTO device (name, online, status_utc) VALUES (%s, %s, now())
+                ON CONFLICT (name) DO UPDATE SET online = excluded.online, status_utc = excluded.status_utc""",
+                list(online.items()),
+            )
+
+    def query(self, sql: str, parameters: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
+        """Return the rows of a query."""
+        with self._connection.cursor() as cursor:
+            cursor.execute(sql, list(parameters))
+            return list(cursor.fetchall())
+
+    def _store_singly(self, batch: list[FleetMessage]) -> tuple[int, list[str]]:
+        """Store one after the other, so that one message does not hold up the others."""
+        new = 0
+        refused = []
+        for message in batch:
+            try:
+                with self._connection.transaction(), self._connection.cursor() as cursor:
+                    new += self._insert(cursor, message.kind, [message])
+            except self._psycopg.DataError:
+                refused.append(message.id)
+        return new, refused
+
+    def _insert(self, cursor: Any, kind: str, messages: list[FleetMessage]) -> int:
+        rows = [_row(message) for message in messages if message.kind == kind]
+        if not rows:
+            return 0
+        values = ", ".join(_placeholder(name) for name in rows[0])
+        names = ", ".join(_column(name) for name in rows[0])
+        cursor.executemany(
+            f"INSERT INTO {kind} ({names}, received_utc) VALUES ({values}, clock_timestamp()) "
+            "ON CONFLICT (id) DO NOTHING",
+            rows,
+        )
+        new = int(cursor.rowcount)
+        cursor.executemany(
+            """INSERT INTO device (name, online, status_utc, last_message_utc) VALUES (%s, true, now(), now())
+            ON CONFLICT (name) DO UPDATE SET last_message_utc = now()""",
+            [(device,) for device in sorted({message.device for message in messages if message.kind == kind})],
+        )
+        return new
+
+    def _migrate(self) -> None:
+        with self._connection.transaction(), self._connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_MIGRATION_LOCK,))
+            cursor.execute("CREATE TABLE IF NOT EXISTS schema_version (version integer NOT NULL)")
+            cursor.execute("SELECT max(version) FROM schema_version")
+            version = int(cursor.fetchone()[0] or 0)
+            if version > len(MIGRATIONS):
+                raise UserError(
+                    f"the fleet's database has schema {version}, but this version knows {len(MIGRATIONS)}; install the "
+                    "newer version"
+                )
+            for number in range(version, len(MIGRATIONS)):
+                cursor.execute(MIGRATIONS[number])
+                cursor.execute("INSERT INTO schema_version VALUES (%s)", (number + 1,))
+
+
+def _row(message: FleetMessage) -> dict[str, Any]:
+    """Return the values of a message by field name; the heat map as JSON text."""
+    row = message.model_dump(exclude={"version", "kind", "heat"})
+    if isinstance(message, MinuteMessage):
+        row["heat"] = message.model_dump_json(include={"heat"}).removeprefix('{"heat":').removesuffix("}")
+    return row
+
+
+def _column(field: str) -> str:
+    return field.removesuffix("_s") if field.endswith("utc_s") else field
+
+
+def _placeholder(field: str) -> str:
+    value = f"%({field})s"
+    if field.endswith("utc_s"):
+        return f"to_timestamp({value})"
+    return f"{value}::jsonb" if field == "heat" else value

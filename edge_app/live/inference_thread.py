@@ -1,0 +1,148 @@
+"""One thread per accelerator: several cameras take turns, and the next frame is ready when the last is done."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Generic, Optional, TypeVar
+
+T = TypeVar("T")
+
+# Weight of the newest inference in the running estimate of their time.
+_GAIN = 0.2
+
+
+class Pending(Generic[T]):
+    """The result of an inference that may not be done yet."""
+
+    def __init__(self) -> None:
+        self._done = threading.Event()
+        self._value: Optional[T] = None
+        self._error: Optional[BaseException] = None
+
+    def set(self, value: T) -> None:
+        """It is done."""
+        self._value = value
+        self._done.set()
+
+    def fail(self, error: BaseException) -> None:
+        """It failed."""
+        self._error = error
+        self._done.set()
+
+    def result(self) -> T:
+        """Wait for the result; raises what the inference raised."""
+        self._done.wait()
+        if self._error is not None:
+            raise self._error
+        return self._value  # type: ignore[return-value]
+
+
+class InferenceThread:
+    """Runs the inferences of all cameras, one at a time.
+
+    A camera first takes its turn (first come, first served, so that a fast camera can't crowd out a slow one). Whoever
+    has the turn prepares a frame while the inference before is still running, late enough for the frame to be new,
+    early enough for the accelerator not to wait. Then it hands the inference over and gives the turn on.
+
+    Attributes:
+        inferences: done so far.
+        busy_s: seconds spent in them.
+        failed: how many raised.
+    """
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._waiting: deque[object] = deque()
+        self._job: Optional[Callable[[], None]] = None
+        self._began_s: Optional[float] = None
+        self._typical_s = 0.0
+        self._stopped = False
+        self.inferences = 0
+        self.busy_s = 0.0
+        self.failed = 0
+        self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
+
+    @property
+    def typical_s(self) -> float:
+        """Seconds that an inference takes, as of late."""
+        return self._typical_s
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self, deadline_s: float) -> None:
+        """Stop; returns at the monotonic time ``deadline_s`` at the latest."""
+        with self._condition:
+            self._stopped = True
+            self._condition.notify_all()
+        if self._thread.is_alive():
+            self._thread.join(max(0.0, deadline_s - time.monotonic()))
+
+    @contextmanager
+    def turn(self) -> Iterator[bool]:
+        """Wait for the turn to prepare the next frame; False when the thread was stopped."""
+        ticket = object()
+        with self._condition:
+            self._waiting.append(ticket)
+            self._condition.wait_for(lambda: self._waiting[0] is ticket or self._stopped)
+            stopped = self._stopped
+        try:
+            yield not stopped
+        finally:
+            with self._condition:
+                self._waiting.remove(ticket)
+                self._condition.notify_all()
+
+    def wait_until_nearly_free(self, lead_s: float) -> None:
+        """Wait until the running inference is expected to end in ``lead_s``; at once if none runs."""
+        with self._condition:
+            while self._began_s is not None and not self._stopped:
+                left_s = self._began_s + self._typical_s - lead_s - time.monotonic()
+                if left_s <= 0:
+                    return
+                self._condition.wait(left_s)
+
+    def submit(self, work: Callable[[], T]) -> Pending[T]:
+        """Hand over an inference; returns as soon as the thread has taken it."""
+        pending: Pending[T] = Pending()
+
+        def job() -> None:
+            try:
+                pending.set(work())
+            except Exception as error:
+                # It belongs to the camera that asked, whose thread raises it again.
+                self.failed += 1
+                pending.fail(error)
+
+        with self._condition:
+            self._condition.wait_for(lambda: self._job is None or self._stopped)
+            if self._stopped:
+                pending.fail(RuntimeError("the inference thread has been stopped"))
+                return pending
+            self._job = job
+            self._condition.notify_all()
+            self._condition.wait_for(lambda: self._job is not job or self._stopped)
+        return pending
+
+    def _run(self) -> None:
+        while True:
+            with self._condition:
+                self._condition.wait_for(lambda: self._job is not None or self._stopped)
+                job, self._job = self._job, None
+                if job is None:
+                    return
+                self._began_s = time.monotonic()
+                self._condition.notify_all()
+            job()
+            with self._condition:
+                took_s = time.monotonic() - self._began_s
+                self._typical_s += (took_s - self._typical_s) * (_GAIN if self.inferences else 1.0)
+                self.inferences += 1
+                self.busy_s += took_s
+                self._began_s = None
+                self._condition.notify_all()

@@ -1,0 +1,157 @@
+"""``run``: cameras, accelerator and dashboard put together, until a signal comes."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Optional
+
+from edge_app.accelerator.guarded_detector import GuardedDetector
+from edge_app.accelerator.open_detector import open_detector
+from edge_app.capture.feed import FeedPolicy
+from edge_app.capture.open_camera import open_camera, source_address
+from edge_app.config import Config, SourceConfig
+from edge_app.detector import Detector
+from edge_app.live.inference_thread import InferenceThread
+from edge_app.live.live_pipeline import LivePipeline
+from edge_app.live.monitoring import Monitoring, monitoring_pages
+from edge_app.live.runner import CameraSource, LiveRunner
+from edge_app.live.watchdog import Watchdog
+from edge_app.motion_gate import MotionGate
+from edge_app.sinks import ResultSink
+from edge_app.source import Source
+from edge_app.storage.store import Store
+from edge_app.storage.wiring import open_sinks
+from edge_app.tiles.tiled_detector import with_tiles
+
+if TYPE_CHECKING:
+    from edge_app.web.server import DashboardServer
+
+_STOP_S = 2.0
+
+
+class LiveSystem:
+    """All cameras of a configuration on one accelerator.
+
+    Attributes:
+        runners: by the cameras' names.
+        pipelines: by the cameras' names.
+        inference: the thread that they share.
+        detector: the model, without tiles.
+    """
+
+    def __init__(self, config: Config, sinks: Sequence[ResultSink] = (), detector: Optional[Detector] = None) -> None:
+        """Open the model, and the recordings among the sources; cameras are connected to later, and again and again.
+
+        Args:
+            config: the whole configuration.
+            sinks: take all cameras' results and notices.
+            detector: in place of the configured model.
+
+        Raises:
+            UserError: a model, a calibration or a recording cannot be used.
+        """
+        cameras = config.for_each_camera()
+        sources = {name: camera_source(camera.source) for name, camera in cameras.items()}
+        self.detector: Detector = detector or open_detector(config.model)
+        self.inference = InferenceThread()
+        self.pipelines: dict[str, LivePipeline] = {}
+        self.runners: dict[str, LiveRunner] = {}
+        for name, camera in cameras.items():
+            tiled = with_tiles(self.detector, camera.tiles, None, in_real_time=True)
+            self.pipelines[name] = LivePipeline(camera, tiled)
+            runner = self.runners[name] = LiveRunner(
+                sources[name],
+                self.pipelines[name],
+                camera_name=name,
+                sinks=sinks,
+                inference=self.inference,
+                gate=MotionGate(camera.motion_gate) if camera.motion_gate.enabled else None,
+            )
+            if isinstance(self.detector, GuardedDetector):
+                self.detector.listen(partial(runner.report, "accelerator"))
+
+    def start(self) -> None:
+        """Start everything."""
+        self.inference.start()
+        for runner in self.runners.values():
+            runner.start()
+
+    def stop(self) -> None:
+        """Stop within two seconds, whatever hangs."""
+        deadline_s = time.monotonic() + _STOP_S
+        # The cameras are independent; each may use up the whole time.
+        stoppers = [threading.Thread(target=runner.stop, daemon=True) for runner in self.runners.values()]
+        for stopper in stoppers:
+            stopper.start()
+        if isinstance(self.detector, GuardedDetector):
+            self.detector.close()
+        self.inference.stop(deadline_s)
+        for stopper in stoppers:
+            stopper.join(max(0.0, deadline_s - time.monotonic()))
+
+
+def camera_source(config: SourceConfig) -> CameraSource:
+    """Return how to get at a configured source; a recording is opened at once, so that mistakes come out at once.
+
+    Raises:
+        UserError: there is none, it is of no known kind, or it is a recording that can't be read.
+    """
+    address = source_address(config)
+    if address.is_live:
+        policy = FeedPolicy(
+            is_live=True,
+            max_fps=config.max_fps,
+            stall_timeout_s=config.stall_timeout_s,
+            frozen_timeout_s=config.frozen_timeout_s,
+        )
+        return CameraSource(address.name, lambda: open_camera(config), policy)
+    opened: list[Source] = [open_camera(config)]
+    fast = config.pace == "fast"
+    policy = FeedPolicy(realtime=not fast, lossless=fast, max_fps=config.max_fps)
+    return CameraSource(address.name, lambda: opened.pop() if opened else open_camera(config), policy)
+
+
+def run_live(config: Config, config_path: Optional[Path] = None) -> None:
+    """Watch the configured sources and serve the dashboard until SIGINT or SIGTERM.
+
+    Args:
+        config: with what the command line overrules.
+        config_path: the file that it was read from, which the dashboard's settings change; None without one.
+
+    Raises:
+        UserError: source, model, calibration or address cannot be used.
+    """
+    metrics = {name: camera.metrics for name, camera in config.for_each_camera().items()}
+    with open_sinks(config, metrics) as sinks:
+        system = LiveSystem(config, sinks)
+        server = _dashboard(system, config, config_path)
+        watchdog = Watchdog(system.runners, system.inference)
+        stop = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stop.set())
+        system.start()
+        server.start()
+        watchdog.start()
+        print(server.invitation, flush=True)
+        stop.wait()
+        watchdog.stop()
+        server.stop()
+        system.stop()
+
+
+def _dashboard(system: LiveSystem, config: Config, config_path: Optional[Path]) -> DashboardServer:
+    from edge_app.web.server import DashboardServer  # noqa: PLC0415 - the runner itself needs no web server
+    from edge_app.web.settings import Settings  # noqa: PLC0415
+    from edge_app.web.site import CameraView  # noqa: PLC0415
+
+    cameras = {
+        name: CameraView(name, runner, system.pipelines[name], config) for name, runner in system.runners.items()
+    }
+    store = Store(config.storage.path) if config.storage.enabled else None
+    pages = monitoring_pages(Monitoring(system.runners, system.inference, system.detector))
+    return DashboardServer(cameras, Settings(config, config_path), store, [pages])

@@ -1,0 +1,291 @@
+"""One camera, live: its frames through detector and pipeline into a ``LiveState`` and to all who listen."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from operator import methodcaller
+from typing import Any, Optional, Protocol, Union
+
+from edge_app.calibration import CameraModel
+from edge_app.capture.feed import Feed, FeedPolicy, FeedStatus
+from edge_app.capture.mailbox import Mailbox
+from edge_app.config import DEFAULT_CAMERA
+from edge_app.detector import Detector, finish
+from edge_app.live.inference_thread import InferenceThread, Pending
+from edge_app.live.stage_times import StageTimes
+from edge_app.live.state import LiveState
+from edge_app.motion_gate import MotionGate
+from edge_app.records import Detections, Frame, FrameResult
+from edge_app.sinks import NoticeKind, ResultSink, StatusNotice
+from edge_app.source import Source
+
+log = logging.getLogger(__name__)
+
+# Pause after a fault of the pipeline, so that a fault in every frame does not spin.
+_FAULT_PAUSE_S = 0.5
+_STOP_TIMEOUT_S = 2.0
+# One frame in preparation, one in inference, one being interpreted.
+_IN_FLIGHT = 3
+# Preparation begins this much earlier than it would need to, so that the accelerator does not wait for it.
+_LEAD_FACTOR, _LEAD_S = 1.5, 0.001
+_MOST_NOTICES = 1000
+
+
+class FrameProcessor(Protocol):
+    """What the runner needs of the pipeline."""
+
+    camera: Optional[CameraModel]
+
+    @property
+    def model_name(self) -> str:
+        """Name of the detector's model."""
+
+    def process(self, frame: Frame) -> FrameResult:
+        """Run every stage on one frame."""
+
+
+class OverlappedProcessor(FrameProcessor, Protocol):
+    """A pipeline whose detector can run ahead, in a thread that cameras share."""
+
+    detector: Detector
+
+    @property
+    def has_live_tracks(self) -> bool:
+        """Whether somebody is followed, also if not seen in the newest frame."""
+
+    def adapt_to(self, frame: Frame) -> Optional[tuple[bool, str]]:
+        """Fit the pipeline to a frame's size; None where nothing changed, else whether the calibration fits."""
+
+    def interpret(self, index: int, time_s: float, detections: Detections) -> FrameResult:
+        """Run the stages after the detector."""
+
+
+@dataclass(frozen=True)
+class CameraSource:
+    """How to get at a camera's frames.
+
+    Attributes:
+        name: for people, without secrets.
+        opener: connects; called again after a loss.
+        policy: how the connection is watched.
+    """
+
+    name: str
+    opener: Callable[[], Source]
+    policy: FeedPolicy
+
+
+@dataclass(frozen=True)
+class _Captured:
+    frame: Frame
+    captured_s: float
+    detections: Optional[Pending[Detections]]
+
+
+class LiveRunner:
+    """Moves frames of one camera through the pipeline.
+
+    Capture never waits for the pipeline: what it can't take in time is dropped and counted. With an ``InferenceThread``
+    preparation, inference and interpretation overlap; without one the pipeline does its own detecting.
+    """
+
+    def __init__(
+        self,
+        source: Union[Source, CameraSource],
+        pipeline: Union[FrameProcessor, OverlappedProcessor],
+        *,
+        camera_name: str = DEFAULT_CAMERA,
+        sinks: Sequence[ResultSink] = (),
+        inference: Optional[InferenceThread] = None,
+        gate: Optional[MotionGate] = None,
+    ) -> None:
+        """Make a runner.
+
+        Args:
+            source: an open source, or how to open one and keep it open.
+            pipeline: of this camera alone.
+            camera_name: told to the sinks.
+            sinks: take every result and every notice.
+            inference: shared by all cameras of one accelerator.
+            gate: passes over frames in which nothing moves; needs ``inference``.
+        """
+        if not isinstance(source, CameraSource):
+            opened = source
+            source = CameraSource(opened.name, lambda: opened, FeedPolicy())
+        self.camera_name = camera_name
+        self.state = LiveState(source.name, pipeline.model_name, pipeline.camera is not None)
+        self.times = StageTimes()
+        self.feed = Feed(source.name, source.opener, mailbox := Mailbox(), source.policy, self)
+        self.gate = gate
+        self._mailbox = mailbox
+        self._pipeline: Any = pipeline
+        self._sinks = tuple(sinks)
+        self._failing_sinks: set[int] = set()
+        self._inference = inference
+        self._lossless = source.policy.lossless
+        self._room = threading.Semaphore(_IN_FLIGHT if inference is not None else 1)
+        self._inbox: queue.Queue[Union[_Captured, StatusNotice, None]] = queue.Queue()
+        self._prepare_s = 0.0
+        self._stopping = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._prepare_frames, name=f"prepare {camera_name}", daemon=True),
+            threading.Thread(target=self._interpret_frames, name=f"pipeline {camera_name}", daemon=True),
+        ]
+
+    @property
+    def dropped(self) -> int:
+        """Frames that the pipeline could not take in time."""
+        return self._mailbox.dropped
+
+    @property
+    def passed_over(self) -> int:
+        """Frames that the detector did not look at, since nothing moved."""
+        return self.gate.passed_over if self.gate is not None else 0
+
+    def start(self) -> None:
+        """Start all threads."""
+        for thread in self._threads:
+            thread.start()
+        self.feed.start()
+
+    def stop(self) -> None:
+        """Stop within two seconds, whatever hangs."""
+        deadline_s = time.monotonic() + _STOP_TIMEOUT_S
+        self._stopping.set()
+        self._mailbox.close()
+        self._inbox.put(None)
+        self._room.release()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(max(0.0, deadline_s - time.monotonic()))
+        self.feed.stop(deadline_s)
+
+    def feed_status(self, status: FeedStatus, sentence: str) -> None:
+        """Take a change of the source; called by the feed."""
+        is_fault = status in ("lost", "failed")
+        self.state.report_source(status, sentence if is_fault else None)
+        if status in ("live", "ended") or is_fault:
+            self._post("source", not is_fault, sentence)
+
+    def report(self, kind: NoticeKind, ok: bool, sentence: str) -> None:
+        """Show a condition under which frames go on, or that it is over, and tell the sinks."""
+        self.state.report_condition(kind, None if ok else sentence)
+        self._post(kind, ok, sentence)
+
+    def _post(self, kind: NoticeKind, ok: bool, sentence: str) -> None:
+        log.log(logging.INFO if ok else logging.WARNING, "%s: %s", self.camera_name, sentence)
+        if self._inbox.qsize() < _MOST_NOTICES:
+            self._inbox.put(StatusNotice(self.camera_name, kind, ok, sentence, time.time()))
+
+    def _prepare_frames(self) -> None:
+        while self._mailbox.wait() and not self._stopping.is_set():
+            self._room.acquire()
+            if self._inference is None:
+                item = self._mailbox.take()
+                if item is None:
+                    break
+                self._inbox.put(_Captured(*item, None))
+            elif not self._prepare_in_turn(self._inference):
+                break
+        self._inbox.put(None)
+
+    def _prepare_in_turn(self, inference: InferenceThread) -> bool:
+        with inference.turn() as is_ours:
+            if not is_ours:
+                return False
+            if not self._lossless:
+                inference.wait_until_nearly_free(_LEAD_FACTOR * self._prepare_s + _LEAD_S)
+            item = self._mailbox.take()
+            if item is None:
+                return False
+            frame, captured_s = item
+            self._inbox.put(_Captured(frame, captured_s, self._detect(inference, frame)))
+            return True
+
+    def _detect(self, inference: InferenceThread, frame: Frame) -> Pending[Detections]:
+        """Prepare a frame and hand its inference over, unless nothing moves."""
+        since_s = time.perf_counter()
+        try:
+            if self.gate is not None and not self.gate.must_look(frame, self._pipeline.has_live_tracks):
+                nobody: Pending[Detections] = Pending()
+                nobody.set(Detections.empty())
+                return nobody
+            detector: Detector = self._pipeline.detector
+            tensor, geometry = detector.preprocess(frame.image)
+        except Exception as error:
+            failed: Pending[Detections] = Pending()
+            failed.fail(error)
+            return failed
+        took_s = self.times.add("preprocess", since_s)
+        self._prepare_s = took_s if self._prepare_s == 0 else 0.8 * self._prepare_s + 0.2 * took_s
+
+        def infer() -> Detections:
+            since_s = time.perf_counter()
+            outputs = detector.invoke(tensor)
+            self.times.add("inference", since_s)
+            since_s = time.perf_counter()
+            detections = finish(detector, outputs, geometry, frame.image)
+            self.times.add("postprocess", since_s)
+            return detections
+
+        return inference.submit(infer)
+
+    def _interpret_frames(self) -> None:
+        while not self._stopping.is_set():
+            item = self._inbox.get()
+            if item is None:
+                return
+            if isinstance(item, StatusNotice):
+                self._tell(methodcaller("notice", item))
+                continue
+            try:
+                result = self._interpret(item)
+            except Exception:
+                log.exception("the pipeline failed on frame %d", item.frame.index)
+                self.state.report_fault("the pipeline failed on a frame; the picture is withheld, see the log")
+                self._stopping.wait(_FAULT_PAUSE_S)
+                continue
+            finally:
+                self._room.release()
+            now_s = time.monotonic()
+            self.state.publish(item.frame, result, now_s - item.captured_s)
+            # The wall clock may be set at any time: it only names the moment, durations never come from it.
+            utc_s = time.time() - (now_s - item.captured_s)
+            self._tell(methodcaller("accept", self.camera_name, utc_s, result))
+
+    def _interpret(self, item: _Captured) -> FrameResult:
+        frame = item.frame
+        if item.detections is None:
+            result: FrameResult = self._pipeline.process(frame)
+            return result
+        detections = item.detections.result()
+        since_s = time.perf_counter()
+        changed = self._pipeline.adapt_to(frame)
+        if changed is not None:
+            self.report("calibration", *changed)
+        result = self._pipeline.interpret(frame.index, frame.time_s, detections)
+        self.times.add("interpret", since_s)
+        return result
+
+    def _tell(self, call: Callable[[ResultSink], None]) -> None:
+        """Call every sink; one that breaks its promise and raises is shown, and does not harm the others."""
+        for number, sink in enumerate(self._sinks):
+            try:
+                call(sink)
+            except Exception:
+                if number not in self._failing_sinks:
+                    self._failing_sinks.add(number)
+                    log.exception("%s does not take results", type(sink).__name__)
+                    self.state.report_condition(
+                        "storage", "results are not stored; see the log, free space on the disk"
+                    )
+            else:
+                if number in self._failing_sinks:
+                    self._failing_sinks.discard(number)
+                    if not self._failing_sinks:
+                        self.state.report_condition("storage", None)

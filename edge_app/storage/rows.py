@@ -1,0 +1,170 @@
+"""What history consists of: events, figures of a minute, notices. Times are seconds since 1970, UTC."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Optional
+
+import numpy as np
+
+from edge_app.records import FloatArray
+
+# Side of a heat-map cell, metres.
+CELL_M = 0.5
+_CELL = np.dtype([("x", "<i2"), ("y", "<i2"), ("person_s", "<f4")])
+
+
+@dataclass(frozen=True)
+class StoredEvent:
+    """A violation event on the clock.
+
+    Attributes:
+        uid: unlike that of any other event of any device, for ever.
+        camera: its name.
+        start_utc_s, end_utc_s: first and last moment under the threshold.
+        duration_s: by frame time, so that a step of the clock does not change it.
+        id_a, id_b: track ids; they start over with each run.
+        min_distance_m, mean_distance_m: over the frames in violation.
+        same_group: whether the two walk together; None where that was not determined.
+        seq: position in the database, growing; 0 before it is stored.
+    """
+
+    uid: str
+    camera: str
+    start_utc_s: float
+    end_utc_s: float
+    duration_s: float
+    id_a: int
+    id_b: int
+    min_distance_m: float
+    mean_distance_m: float
+    same_group: Optional[bool] = None
+    seq: int = 0
+
+
+@dataclass(frozen=True)
+class MinuteAggregate:
+    """Figures on one camera and one minute of the clock, or on the part of it that was watched.
+
+    Attributes:
+        uid: of this part; a minute has several parts after a restart or a step of the clock.
+        camera: its name.
+        minute_utc_s: start of the minute.
+        watched_s: seconds of frame time that the figures are about.
+        people, violating_people: how many different ones were seen, and were too close.
+        violating_pairs: how many different pairs were too close.
+        person_s: people in the region times seconds.
+        exposed_person_s, violating_pair_s: people and pairs too close, times seconds.
+        occupancy_max: most people in the region at once.
+        density_per_m2: mean; None without a region.
+        passed_in, passed_out: passages of the line; None without one.
+        heat: cell (x, y), of ``CELL_M``, cell (0, 0) starts at 0 m, to person-seconds in it.
+    """
+
+    uid: str
+    camera: str
+    minute_utc_s: int
+    watched_s: float
+    people: int
+    violating_people: int
+    violating_pairs: int
+    person_s: float
+    exposed_person_s: float
+    violating_pair_s: float
+    occupancy_max: int
+    density_per_m2: Optional[float] = None
+    passed_in: Optional[int] = None
+    passed_out: Optional[int] = None
+    heat: dict[tuple[int, int], float] = field(default_factory=dict)
+
+    @property
+    def occupancy_mean(self) -> float:
+        """People in the region on average over the time watched."""
+        return self.person_s / self.watched_s if self.watched_s > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class StoredAlert:
+    """An alert, or its recovery.
+
+    Attributes:
+        uid: of this row.
+        alert: the same for an alert and its recovery.
+        rule, kind: name and kind of the rule.
+        camera: its name; empty for the device as a whole.
+        state: ``firing`` or ``recovered``.
+        sentence: for a person.
+        utc_s: when.
+    """
+
+    uid: str
+    alert: str
+    rule: str
+    kind: str
+    camera: str
+    state: str
+    sentence: str
+    utc_s: float
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """Figures over a stretch of time, for a chart.
+
+    Attributes:
+        start_utc_s: its start.
+        watched_s: seconds that were watched, all cameras together.
+        events: violation events that started in it.
+        occupancy_mean, occupancy_max, density_per_m2, person_s, exposed_person_s, violating_pair_s, passed_in,
+            passed_out: as in ``MinuteAggregate``, means weighted by the time watched.
+    """
+
+    start_utc_s: int
+    watched_s: float
+    events: int
+    occupancy_mean: float
+    occupancy_max: int
+    density_per_m2: Optional[float]
+    person_s: float
+    exposed_person_s: float
+    violating_pair_s: float
+    passed_in: Optional[int]
+    passed_out: Optional[int]
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """Where people spend their time.
+
+    Attributes:
+        cell_m: side of a cell.
+        x_m, y_m: ground position of the outer corner of cell (0, 0).
+        person_s: (rows, columns) person-seconds; rows along y, columns along x.
+    """
+
+    cell_m: float
+    x_m: float
+    y_m: float
+    person_s: FloatArray
+
+
+def pack_heat(heat: dict[tuple[int, int], float]) -> bytes:
+    """Write cells as little-endian records of int16 x, int16 y and float32 person-seconds."""
+    return np.array([(x, y, seconds) for (x, y), seconds in sorted(heat.items())], _CELL).tobytes()
+
+
+def unpack_heat(packed: bytes) -> dict[tuple[int, int], float]:
+    """Read what ``pack_heat`` wrote."""
+    cells = np.frombuffer(packed, _CELL)
+    return {(int(cell["x"]), int(cell["y"])): float(cell["person_s"]) for cell in cells}
+
+
+def heat_map(packed: list[bytes]) -> HeatMap:
+    """Sum up packed cells."""
+    cells = np.frombuffer(b"".join(packed), _CELL)
+    if len(cells) == 0:
+        return HeatMap(CELL_M, 0.0, 0.0, np.zeros((0, 0)))
+    x, y = cells["x"].astype(np.int64), cells["y"].astype(np.int64)
+    summed = np.zeros((int(y.max() - y.min()) + 1, int(x.max() - x.min()) + 1))
+    np.add.at(summed, (y - y.min(), x - x.min()), cells["person_s"])
+    return HeatMap(CELL_M, float(x.min()) * CELL_M, float(y.min()) * CELL_M, summed)

@@ -1,0 +1,162 @@
+"""Where results and notices enter history."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+import secrets
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Optional, Union
+
+from edge_app import __version__
+from edge_app.config import MetricsConfig
+from edge_app.records import FrameResult, ViolationEvent
+from edge_app.sinks import StatusNotice
+from edge_app.storage.config import StorageConfig
+from edge_app.storage.lock import set_aside
+from edge_app.storage.minutes import MinuteAggregator
+from edge_app.storage.rows import MinuteAggregate, StoredEvent
+from edge_app.storage.schema import DamagedHistoryError
+from edge_app.storage.statements import Statement, add_event, add_notice, add_run, put_minute
+from edge_app.storage.store import minute_of
+from edge_app.storage.writer import HistoryWriter
+
+log = logging.getLogger(__name__)
+
+
+Along = Callable[[str, Union[StoredEvent, StatusNotice, MinuteAggregate]], list[Statement]]
+
+
+class StorageSink:
+    """Stores violation events, figures of each minute and notices.
+
+    Attributes:
+        writer: the thread that commits; others that store something along with history use it too.
+        run: random name of this run, the first part of every uid.
+    """
+
+    def __init__(
+        self,
+        config: StorageConfig,
+        metrics: Mapping[str, MetricsConfig],
+        along: Optional[Along] = None,
+        on_notice: Callable[[StatusNotice], None] = lambda notice: None,
+        fingerprints: Optional[dict[str, str]] = None,
+    ) -> None:
+        """Open history for writing; ``start`` begins to write.
+
+        Args:
+            config: where and how.
+            metrics: region and line of each camera, by its name; a camera that is not there has neither.
+            along: says what else is to be stored in the same commit as an event, a notice or a finished minute.
+            on_notice: told of notices that storing itself gives.
+            fingerprints: what the run works with: of model, calibration and the like.
+
+        Raises:
+            UserError: the database cannot be used, or another process writes it.
+        """
+        self.run = secrets.token_hex(8)
+        self._metrics = metrics
+        self._along = along or (lambda uid, thing: [])
+        self._on_notice = on_notice
+        self._numbers = itertools.count(1)
+        self._cameras: dict[str, MinuteAggregator] = {}
+        self._broken: Optional[str] = None
+        self.writer = self._open_writer(config)
+        self.writer.put([add_run(self.run, time.time(), __version__, json.dumps(fingerprints or {}, sort_keys=True))])
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._finish_interrupted()
+        self.writer.start()
+        if self._broken is not None:
+            log.error("%s", self._broken)
+            self._own_notice(StatusNotice("", "storage", False, self._broken, time.time()))
+
+    def accept(self, camera: str, utc_s: float, result: FrameResult) -> None:
+        """Take the result of one frame."""
+        aggregator = self._cameras.get(camera)
+        if aggregator is None:
+            metrics = self._metrics.get(camera, MetricsConfig())
+            aggregator = self._cameras[camera] = MinuteAggregator(camera, metrics, self._new_uid)
+        aggregator.add(utc_s, result)
+        if result.closed_events:
+            offset_s = utc_s - result.time_s
+            for closed in result.closed_events:
+                event = stored_event(self._new_uid(), camera, offset_s, closed)
+                self.writer.put([add_event(event), *self._along(event.uid, event)])
+
+    def notice(self, notice: StatusNotice) -> None:
+        """Take a notice."""
+        uid = self._new_uid()
+        self.writer.put([add_notice(uid, notice), *self._along(uid, notice)])
+
+    def health(self) -> dict[str, Any]:
+        """Return what was lost so far, and why nothing is written now if that is so."""
+        minutes_lost = sum(aggregator.lost for aggregator in list(self._cameras.values()))
+        return {
+            "rows_lost": self.writer.lost + minutes_lost,
+            "messages_lost": self.writer.lost_messages,
+            "paused": self.writer.paused,
+        }
+
+    def close(self) -> None:
+        """Store what is there and let go of the database."""
+        for aggregator in self._cameras.values():
+            aggregator.finish()
+        self.writer.stop()
+
+    def _open_writer(self, config: StorageConfig) -> HistoryWriter:
+        """Open history; one that is damaged is set aside and said, for watching must go on."""
+        try:
+            return HistoryWriter(config, self._minutes, self._own_notice)
+        except DamagedHistoryError as error:
+            aside = set_aside(config.path, "damaged")
+            self._broken = f"history was damaged ({error.__cause__}) and begins anew; the former one is {aside}"
+            return HistoryWriter(config, self._minutes, self._own_notice)
+
+    def _minutes(self) -> Iterator[Statement]:
+        """Say what is new about the minutes of all cameras; called by the writer."""
+        for aggregator in list(self._cameras.values()):
+            finished, running = aggregator.take()
+            for minute in finished:
+                yield from self._finished(minute)
+            if running is not None:
+                yield put_minute(running, closed=False)
+
+    def _finished(self, minute: MinuteAggregate) -> list[Statement]:
+        return [put_minute(minute, closed=True), *self._along(minute.uid, minute)]
+
+    def _finish_interrupted(self) -> None:
+        """Finish the minutes that were running when an earlier run was killed."""
+        cursor = self.writer.connection.cursor()
+        cursor.row_factory = sqlite3.Row
+        for row in cursor.execute("SELECT * FROM minute WHERE closed = 0").fetchall():
+            self.writer.put(self._finished(minute_of(row)))
+
+    def _own_notice(self, notice: StatusNotice) -> None:
+        """Take a notice on storing itself, and hand it on to the others."""
+        self.notice(notice)
+        self._on_notice(notice)
+
+    def _new_uid(self) -> str:
+        return f"{self.run}-{next(self._numbers)}"
+
+
+def stored_event(uid: str, camera: str, offset_s: float, event: ViolationEvent) -> StoredEvent:
+    """Put an event on the clock; ``offset_s`` is the clock at frame time zero, as it goes now."""
+    return StoredEvent(
+        uid,
+        camera,
+        event.start_s + offset_s,
+        event.end_s + offset_s,
+        event.duration_s,
+        event.id_a,
+        event.id_b,
+        event.min_distance_m,
+        event.mean_distance_m,
+        event.same_group,
+    )

@@ -1,0 +1,86 @@
+"""What is written, as SQL. Each statement can be carried out again without anything being there twice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from edge_app.sinks import StatusNotice
+from edge_app.storage.rows import MinuteAggregate, StoredAlert, StoredEvent, pack_heat
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One change of the database.
+
+    Attributes:
+        sql: with ``?`` for the parameters.
+        parameters: plain values.
+        durable: must outlive a power cut from the commit on; else it may be lost with the last seconds before one
+            (never by the process being killed), which spares the flash.
+    """
+
+    sql: str
+    parameters: tuple[Any, ...]
+    durable: bool = True
+
+
+def add_event(event: StoredEvent) -> Statement:
+    """Store an event."""
+    return Statement(
+        """INSERT INTO event (uid, camera, start_utc_s, end_utc_s, duration_s, id_a, id_b, min_distance_m,
+        mean_distance_m, same_group) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (uid) DO NOTHING""",
+        (
+            event.uid, event.camera, event.start_utc_s, event.end_utc_s, event.duration_s, event.id_a, event.id_b,
+            event.min_distance_m, event.mean_distance_m, event.same_group,
+        ),
+    )  # fmt: skip
+
+
+def put_minute(minute: MinuteAggregate, closed: bool) -> Statement:
+    """Store a minute as far as it has come, in place of what was stored of it before."""
+    return Statement(
+        """INSERT INTO minute (uid, camera, minute_utc_s, watched_s, people, violating_people, violating_pairs,
+        person_s, exposed_person_s, violating_pair_s, occupancy_max, density_per_m2, passed_in, passed_out, heat,
+        closed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        ON CONFLICT (uid) DO UPDATE SET watched_s = excluded.watched_s, people = excluded.people,
+        violating_people = excluded.violating_people, violating_pairs = excluded.violating_pairs,
+        person_s = excluded.person_s, exposed_person_s = excluded.exposed_person_s,
+        violating_pair_s = excluded.violating_pair_s, occupancy_max = excluded.occupancy_max,
+        density_per_m2 = excluded.density_per_m2, passed_in = excluded.passed_in, passed_out = excluded.passed_out,
+        heat = excluded.heat, closed = excluded.closed""",
+        (
+            minute.uid, minute.camera, minute.minute_utc_s, minute.watched_s, minute.people, minute.violating_people,
+            minute.violating_pairs, minute.person_s, minute.exposed_person_s, minute.violating_pair_s,
+            minute.occupancy_max, minute.density_per_m2, minute.passed_in, minute.passed_out, pack_heat(minute.heat),
+            closed,
+        ),
+        durable=closed,
+    )  # fmt: skip
+
+
+def add_notice(uid: str, notice: StatusNotice) -> Statement:
+    """Store a notice."""
+    return Statement(
+        """INSERT INTO notice (uid, camera, kind, ok, sentence, utc_s) VALUES (?, ?, ?, ?, ?, ?)
+        ON CONFLICT (uid) DO NOTHING""",
+        (uid, notice.camera, notice.kind, notice.ok, notice.sentence, notice.utc_s),
+    )
+
+
+def add_alert(alert: StoredAlert) -> Statement:
+    """Store an alert or its recovery."""
+    return Statement(
+        """INSERT INTO alert (uid, alert, rule, kind, camera, state, sentence, utc_s) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+        ON CONFLICT (uid) DO NOTHING""",
+        (alert.uid, alert.alert, alert.rule, alert.kind, alert.camera, alert.state, alert.sentence, alert.utc_s),
+    )
+
+
+def add_run(run: str, started_utc_s: float, version: str, fingerprints: str) -> Statement:
+    """Store with what a run works: version, and a JSON object of fingerprints."""
+    return Statement(
+        """INSERT INTO run (id, started_utc_s, version, fingerprints) VALUES (?, ?, ?, ?)
+        ON CONFLICT (id) DO NOTHING""",
+        (run, started_utc_s, version, fingerprints),
+    )

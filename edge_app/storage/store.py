@@ -1,0 +1,291 @@
+"""Reading history: what the dashboard, the API and the exports ask for."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Optional
+
+from edge_app.errors import UserError
+from edge_app.sinks import StatusNotice
+from edge_app.storage.rows import Bucket, HeatMap, MinuteAggregate, StoredAlert, StoredEvent, heat_map, unpack_heat
+from edge_app.storage.schema import open_for_reading, open_for_writing
+
+MAX_PAGE = 1000
+_EXPORT_PAGE = 500
+
+
+@dataclass(frozen=True)
+class TimeRange:
+    """A stretch of time and, if one is named, a camera; what starts in it counts. Ends are None where open."""
+
+    start_utc_s: Optional[float] = None
+    end_utc_s: Optional[float] = None
+    camera: Optional[str] = None
+
+    def where(self, column: str) -> tuple[str, list[Any]]:
+        """Return an SQL condition on ``column`` and its parameters."""
+        parts: list[str] = []
+        values: list[Any] = []
+        for condition, value in (
+            (f"{column} >= ?", self.start_utc_s),
+            (f"{column} < ?", self.end_utc_s),
+            ("camera = ?", self.camera),
+        ):
+            if value is not None:
+                parts.append(condition)
+                values.append(value)
+        return " AND ".join(parts) or "1", values
+
+
+@dataclass(frozen=True)
+class EventPage:
+    """Events, newest first.
+
+    Attributes:
+        events: of this page.
+        total: number of events in the whole range.
+        next_cursor: what to ask the next page with; None on the last.
+    """
+
+    events: list[StoredEvent]
+    total: int
+    next_cursor: Optional[str]
+
+
+class Store:
+    """History in an SQLite file, for any number of readers in any thread, also while it is written.
+
+    A reader opens the file for each question: that takes a fraction of a millisecond and leaves nothing behind.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Name a store; see ``open``."""
+        self.path = path
+
+    @staticmethod
+    def open(path: Path) -> Store:
+        """Open the store at ``path``; make it, or bring its schema up to date, where needed.
+
+        Raises:
+            UserError: the file cannot be used.
+        """
+        open_for_writing(path).close()
+        return Store(path)
+
+    def cameras(self) -> list[str]:
+        """Return the names of all cameras that history knows."""
+        with self._reading() as connection:
+            rows = connection.execute("SELECT camera FROM event UNION SELECT camera FROM minute ORDER BY 1")
+            return [row[0] for row in rows]
+
+    def events(
+        self,
+        within: TimeRange = TimeRange(),
+        limit: int = 100,
+        cursor: Optional[str] = None,
+        min_duration_s: float = 0.0,
+        same_group: Optional[bool] = None,
+    ) -> EventPage:
+        """Return a page of events, newest first.
+
+        Args:
+            within: time range and camera.
+            limit: rows of a page, 1 to ``MAX_PAGE``.
+            cursor: ``next_cursor`` of the page before; None for the newest.
+            min_duration_s: leave out shorter ones.
+            same_group: only pairs that are, or are not, one group; None for all.
+
+        Raises:
+            UserError: limit or cursor is not one.
+        """
+        if not 1 <= limit <= MAX_PAGE:
+            raise UserError(f"limit must be 1 to {MAX_PAGE}, not {limit}")
+        where, values = within.where("start_utc_s")
+        if min_duration_s > 0:
+            where, values = f"{where} AND duration_s >= ?", [*values, min_duration_s]
+        if same_group is not None:
+            where, values = f"{where} AND same_group = ?", [*values, int(same_group)]
+        with self._reading() as connection:
+            total = int(connection.execute(f"SELECT COUNT(*) FROM event WHERE {where}", values).fetchone()[0])
+            if cursor is not None:
+                where, values = f"{where} AND (start_utc_s, seq) < (?, ?)", [*values, *_parse_cursor(cursor)]
+            rows = connection.execute(
+                f"SELECT * FROM event WHERE {where} ORDER BY start_utc_s DESC, seq DESC LIMIT ?", [*values, limit + 1]
+            ).fetchall()
+        found = [_event(row) for row in rows]
+        page = found[:limit]
+        more = len(found) > limit
+        return EventPage(page, total, f"{page[-1].start_utc_s!r}:{page[-1].seq}" if more else None)
+
+    def event(self, uid: str) -> Optional[StoredEvent]:
+        """Return one event, or None."""
+        with self._reading() as connection:
+            row = connection.execute("SELECT * FROM event WHERE uid = ?", [uid]).fetchone()
+            return None if row is None else _event(row)
+
+    def minutes(self, within: TimeRange = TimeRange()) -> list[MinuteAggregate]:
+        """Return the figures of each minute, oldest first; a minute may come in several parts."""
+        return list(self._minutes(within))
+
+    def series(self, within: TimeRange, bucket_s: int) -> list[Bucket]:
+        """Return figures for a chart, oldest first; buckets without anything are left out.
+
+        Args:
+            within: time range and camera; buckets are aligned to multiples of their length since 1970.
+            bucket_s: length of a bucket, seconds, a multiple of 60.
+
+        Raises:
+            UserError: ``bucket_s`` is not such a multiple.
+        """
+        if bucket_s < 60 or bucket_s % 60:
+            raise UserError(f"bucket_s must be a positive multiple of 60, not {bucket_s}")
+        where, values = within.where("minute_utc_s")
+        event_where, event_values = within.where("start_utc_s")
+        with self._reading() as connection:
+            rows = connection.execute(
+                f"""SELECT minute_utc_s / {bucket_s} * {bucket_s} AS start, SUM(watched_s) AS watched_s,
+                    SUM(person_s) AS person_s, SUM(exposed_person_s) AS exposed_person_s,
+                    SUM(violating_pair_s) AS violating_pair_s, MAX(occupancy_max) AS occupancy_max,
+                    SUM(density_per_m2 * watched_s) / SUM(CASE WHEN density_per_m2 IS NULL THEN NULL ELSE watched_s END)
+                    AS density_per_m2, SUM(passed_in) AS passed_in, SUM(passed_out) AS passed_out
+                    FROM minute WHERE {where} GROUP BY start""",
+                values,
+            ).fetchall()
+            counts = connection.execute(
+                f"""SELECT CAST(start_utc_s AS INTEGER) / {bucket_s} * {bucket_s} AS start, COUNT(*) FROM event
+                    WHERE {event_where} GROUP BY start""",
+                event_values,
+            ).fetchall()
+        return _buckets(rows, {int(row[0]): int(row[1]) for row in counts})
+
+    def heat_map(self, within: TimeRange = TimeRange()) -> HeatMap:
+        """Return where people spent their time."""
+        where, values = within.where("minute_utc_s")
+        with self._reading() as connection:
+            return heat_map([row[0] for row in connection.execute(f"SELECT heat FROM minute WHERE {where}", values)])
+
+    def notices(
+        self,
+        within: TimeRange = TimeRange(),
+        limit: int = 100,
+    ) -> list[StatusNotice]:
+        """Return notices, newest first."""
+        where, values = within.where("utc_s")
+        with self._reading() as connection:
+            rows = connection.execute(
+                f"SELECT * FROM notice WHERE {where} ORDER BY utc_s DESC, seq DESC LIMIT ?", [*values, limit]
+            )
+            return [
+                StatusNotice(row["camera"], row["kind"], bool(row["ok"]), row["sentence"], row["utc_s"]) for row in rows
+            ]
+
+    def alerts(self, within: TimeRange = TimeRange(), limit: int = 100) -> list[StoredAlert]:
+        """Return alerts and recoveries, newest first."""
+        where, values = within.where("utc_s")
+        with self._reading() as connection:
+            rows = connection.execute(
+                f"SELECT * FROM alert WHERE {where} ORDER BY utc_s DESC, seq DESC LIMIT ?", [*values, limit]
+            )
+            return [StoredAlert(**{name: row[name] for name in row.keys() if name != "seq"}) for row in rows]  # noqa: SIM118
+
+    def all_events(self, within: TimeRange = TimeRange()) -> Iterator[StoredEvent]:
+        """Yield every event of a range, newest first, page by page, so that nothing is held or locked for long."""
+        cursor: Optional[str] = None
+        while True:
+            page = self.events(within, _EXPORT_PAGE, cursor)
+            yield from page.events
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    def fingerprint(self) -> str:
+        """Return a short text that changes whenever something is stored or deleted: an ETag."""
+        with self._reading() as connection:
+            rows = [
+                tuple(connection.execute(f"SELECT MIN(seq), MAX(seq) FROM {table}").fetchone())
+                for table in ("event", "minute", "notice", "alert")
+            ]
+            rows.append(
+                tuple(
+                    connection.execute("SELECT uid, watched_s FROM minute ORDER BY seq DESC LIMIT 1").fetchone() or ()
+                )
+            )
+        return hashlib.sha256(repr(rows).encode()).hexdigest()[:16]
+
+    def statistics(self) -> dict[str, Any]:
+        """Return size and counts for a system page."""
+        with self._reading() as connection:
+            counts = {
+                f"{table}s": int(connection.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0])
+                for table in ("event", "minute", "notice", "alert")
+            }
+            oldest = connection.execute("SELECT MIN(minute_utc_s) FROM minute").fetchone()[0]
+            waiting = int(connection.execute("SELECT COUNT(*) FROM outbox").fetchone()[0])
+        return {**counts, "oldest_utc_s": oldest, "outbox": waiting, "size_bytes": size_bytes(self.path)}
+
+    def _minutes(self, within: TimeRange) -> Iterator[MinuteAggregate]:
+        where, values = within.where("minute_utc_s")
+        with self._reading() as connection:
+            for row in connection.execute(f"SELECT * FROM minute WHERE {where} ORDER BY minute_utc_s, seq", values):
+                yield minute_of(row)
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        connection = open_for_reading(self.path)
+        try:
+            yield connection
+        except sqlite3.DatabaseError as error:
+            raise UserError(
+                f"history {self.path} cannot be read ({error}); check it with 'edge_app storage check'"
+            ) from error
+        finally:
+            connection.close()
+
+
+def size_bytes(path: Path) -> int:
+    """Return the size on disk of a database with what waits beside it."""
+    files = (path, path.with_name(path.name + "-wal"))
+    return sum(file.stat().st_size for file in files if file.exists())
+
+
+def minute_of(row: sqlite3.Row) -> MinuteAggregate:
+    """Read a row of the table ``minute``."""
+    fields = {name: row[name] for name in row.keys() if name not in ("seq", "heat", "closed")}  # noqa: SIM118
+    return MinuteAggregate(**fields, heat=unpack_heat(row["heat"]))
+
+
+def _event(row: sqlite3.Row) -> StoredEvent:
+    fields = dict(row)
+    together = fields["same_group"]
+    return StoredEvent(**{**fields, "same_group": None if together is None else bool(together)})
+
+
+def _parse_cursor(cursor: str) -> tuple[float, int]:
+    start, _, seq = cursor.partition(":")
+    try:
+        return float(start), int(seq)
+    except ValueError:
+        raise UserError("cursor is not one that a page gave; leave it out to begin with the newest") from None
+
+
+def _buckets(rows: list[sqlite3.Row], events: dict[int, int]) -> list[Bucket]:
+    watched = {int(row["start"]): row for row in rows}
+    found = []
+    for start in sorted(watched.keys() | events.keys()):
+        row = watched.get(start)
+        if row is None:
+            found.append(Bucket(start, 0.0, events[start], 0.0, 0, None, 0.0, 0.0, 0.0, None, None))
+            continue
+        mean = row["person_s"] / row["watched_s"] if row["watched_s"] > 0 else 0.0
+        found.append(
+            Bucket(
+                start, row["watched_s"], events.get(start, 0), mean, row["occupancy_max"], row["density_per_m2"],
+                row["person_s"], row["exposed_person_s"], row["violating_pair_s"], row["passed_in"], row["passed_out"],
+            )
+        )  # fmt: skip
+    return found

@@ -1,0 +1,77 @@
+"""The sinks that a configuration asks for, ready to take results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Optional, Union
+
+from edge_app.alerts.rules import Alert
+from edge_app.alerts.sink import AlertSink
+from edge_app.config import Config, MetricsConfig
+from edge_app.delivery.messages import Message, alert_message, event_message, minute_message, notice_message
+from edge_app.delivery.post_office import PostOffice
+from edge_app.secret import mask_secrets_in_logs
+from edge_app.sinks import ResultSink, StatusNotice
+from edge_app.storage.rows import MinuteAggregate, StoredAlert, StoredEvent
+from edge_app.storage.sink import StorageSink
+from edge_app.storage.statements import Statement, add_alert
+
+
+@contextmanager
+def open_sinks(config: Config, metrics: Optional[Mapping[str, MetricsConfig]] = None) -> Iterator[list[ResultSink]]:
+    """Open storage, alerts and the ways out for a live run, and close them in order at the end.
+
+    Args:
+        config: the configuration.
+        metrics: region and line of each camera; default: those of the one camera named ``camera``.
+
+    Raises:
+        UserError: something configured cannot be used.
+    """
+    if not config.storage.enabled:
+        yield []
+        return
+    mask_secrets_in_logs()
+    places = metrics if metrics is not None else {"camera": config.metrics}
+    with ExitStack() as stack:
+        post = PostOffice(config)
+
+        def hear(notice: StatusNotice) -> None:
+            alerts.notice(notice)
+
+        storage = StorageSink(
+            config.storage,
+            places,
+            lambda uid, thing: post.put([_message(post.device, uid, thing)]),
+            hear,
+        )
+        stack.callback(storage.close)
+
+        def tell(told: Iterable[Alert]) -> None:
+            for alert in told:
+                storage.writer.put(_alert_statements(post, storage.run, alert))
+
+        alerts = AlertSink(config.alerts, places, tell)
+        stack.callback(alerts.close)
+        storage.start()
+        post.open(storage.writer, alerts.states)
+        stack.callback(post.close)
+        yield [storage, alerts]
+
+
+def _message(device: str, uid: str, thing: Union[StoredEvent, StatusNotice, MinuteAggregate]) -> Message:
+    if isinstance(thing, StoredEvent):
+        return event_message(device, thing)
+    if isinstance(thing, MinuteAggregate):
+        return minute_message(device, thing)
+    return notice_message(device, uid, thing)
+
+
+def _alert_statements(post: PostOffice, run: str, alert: Alert) -> list[Statement]:
+    message = alert_message(post.device, run, alert)
+    row = StoredAlert(
+        message.uid, f"{run}-a{alert.number}", alert.rule, alert.kind, alert.camera, alert.state, alert.sentence,
+        alert.utc_s,
+    )  # fmt: skip
+    return [add_alert(row), *post.put([message])]

@@ -1,0 +1,24 @@
+"""When and where the detector looks closer."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from edge_app.config_section import Section
+
+
+class TilesConfig(Section):
+    """Looking closer at far people, at the cost of one inference a tile."""
+
+    mode: Literal["off", "auto", "on"] = Field(
+        "off", description="on: all tiles in every frame; auto: as many as the time allows, those with people first"
+    )
+    min_person_px: float = Field(
+        64.0, gt=0, le=1000, description="tiles lie where a person would be shorter than this in the model's input"
+    )
+    max_tiles: int = Field(12, ge=1, le=64, description="tiles a picture at most; more would be needed: larger ones")
+    budget_ms: float = Field(
+        100.0, gt=0, le=10000, description="auto, run only: time for all inferences of one frame, milliseconds"
+    )

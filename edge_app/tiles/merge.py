@@ -1,0 +1,75 @@
+"""One list of people from several looks at one picture, nobody twice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Optional
+
+import numpy as np
+
+from edge_app.records import BoolArray, BoxArray, Detections
+from edge_app.tiles.plan import Tile
+
+# Two looks at one person overlap at least this much; two people who pass each other seldom do.
+_SAME_IOU = 0.45
+# A box that lies this much inside another one is a part of that person, if it comes from another look.
+_PART_INSIDE = 0.75
+# A box that was cut off by a tile's edge is believed only where no other look shows more of the person.
+_CUT_INSIDE = 0.5
+# A box is called cut if it comes this near to an edge of its tile, in parts of the tile.
+_EDGE_PART = 0.012
+
+
+def merge_views(views: Sequence[tuple[Detections, Optional[Tile]]], image_size: tuple[int, int]) -> Detections:
+    """Merge the detections of several views.
+
+    Boxes of one view were already told apart by the detector, so only boxes of different views can be the same person.
+
+    Args:
+        views: detections in source pixels, each with its tile, None for the whole picture.
+        image_size: width and height of the source, pixels.
+
+    Returns:
+        Detections by falling score.
+    """
+    if len(views) == 1:
+        return views[0][0]
+    bbox = np.concatenate([found.bbox for found, _ in views])
+    score = np.concatenate([found.score for found, _ in views])
+    view = np.concatenate([np.full(len(found), number) for number, (found, _) in enumerate(views)])
+    cut = np.concatenate([_cut(found.bbox, tile, image_size) for found, tile in views])
+    order = np.lexsort((-score, cut))
+    bbox, score, view, cut = bbox[order], score[order], view[order], cut[order]
+    keep = np.ones(len(score), np.bool_)
+    area = np.prod(bbox[:, 2:] - bbox[:, :2], axis=1)
+    for index in range(len(score)):
+        if not keep[index]:
+            continue
+        rest = np.arange(index + 1, len(score))
+        rest = rest[keep[rest] & (view[rest] != view[index])]
+        low = np.maximum(bbox[rest, :2], bbox[index, :2])
+        high = np.minimum(bbox[rest, 2:], bbox[index, 2:])
+        shared = np.prod(np.maximum(high - low, 0.0), axis=1)
+        iou = shared / np.maximum(area[rest] + area[index] - shared, 1e-9)
+        inside = shared / np.maximum(np.minimum(area[rest], area[index]), 1e-9)
+        limit = np.where(cut[rest], _CUT_INSIDE, _PART_INSIDE)
+        keep[rest[(iou > _SAME_IOU) | (inside > limit)]] = False
+    found = Detections(bbox[keep], score[keep])
+    return found[np.argsort(-found.score, kind="stable")]
+
+
+def _cut(bbox: BoxArray, tile: Optional[Tile], image_size: tuple[int, int]) -> BoolArray:
+    """Tell which boxes end at an edge of their tile that is not an edge of the picture."""
+    if tile is None:
+        return np.zeros(len(bbox), np.bool_)
+    near_x, near_y = _EDGE_PART * tile.width, _EDGE_PART * tile.height
+    cut = np.zeros(len(bbox), np.bool_)
+    if tile.x > 0:
+        cut |= bbox[:, 0] < tile.x + near_x
+    if tile.y > 0:
+        cut |= bbox[:, 1] < tile.y + near_y
+    if tile.x + tile.width < image_size[0]:
+        cut |= bbox[:, 2] > tile.x + tile.width - near_x
+    if tile.y + tile.height < image_size[1]:
+        cut |= bbox[:, 3] > tile.y + tile.height - near_y
+    return cut

@@ -1,0 +1,78 @@
+"""Which settings may be changed over the network, and to what."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from edge_app.errors import UserError, did_you_mean
+from edge_app.web.settings import Change
+
+# Sections of the configuration, and of some only certain keys: none of these names a file or a program.
+CHANGEABLE: dict[str, tuple[str, ...]] = {
+    "distance": (),
+    "events": (),
+    "groups": (),
+    "metrics": (),
+    "tracker": (),
+    "privacy": (),
+    "model": ("score_threshold", "low_score_threshold", "threads"),
+    "source": ("uri", "fps", "loop"),
+}
+_OF_A_CAMERA = ("source", "metrics")
+# Files, GStreamer descriptions and whatever else FFmpeg would open are for the configuration file alone.
+_SOURCES = re.compile(r"\d{1,3}|/dev/video\d{1,3}|csi:\d{1,2}|(rtsps?|https?)://[^\s\x00-\x1f\x7f\"'\\<>|!]{1,500}")
+# Answers with a cloud machine's credentials, and never with a picture.
+_FORBIDDEN_HOSTS = ("169.254.169.254", "fd00:ec2::254", "metadata.google.internal")
+
+
+def as_change(sections: Mapping[str, Any], camera_key: tuple[str, ...] = ()) -> Change:
+    """Turn a body such as ``{"distance": {"threshold_m": 1.5}}`` into a change.
+
+    Args:
+        sections: what to change.
+        camera_key: where in the file the sections ``source`` and ``metrics`` of the camera in question are.
+
+    Raises:
+        UserError: a key may not be changed here, or a source may not be opened.
+    """
+    change: Change = {}
+    for section, keys in sections.items():
+        if section not in CHANGEABLE:
+            known = ", ".join(CHANGEABLE)
+            hint = did_you_mean(section, CHANGEABLE) or f" (changeable: {known})"
+            raise UserError(f"'{section}' can be changed in the configuration file only{hint}")
+        if not isinstance(keys, Mapping):
+            raise UserError(f"'{section}' is a section: give its keys and values as an object")
+        for key, value in keys.items():
+            if CHANGEABLE[section] and key not in CHANGEABLE[section]:
+                raise UserError(f"'{section}.{key}' can be changed in the configuration file only")
+            change[(*(camera_key if section in _OF_A_CAMERA else ()), section, key)] = value
+    if not change:
+        raise UserError("nothing to change; give a section with a key and its value")
+    check_values(change)
+    return change
+
+
+def check_values(change: Change) -> None:
+    """Refuse values that are right in the configuration file but may not be set over the network.
+
+    Raises:
+        UserError: people would be shown, or a source may not be opened.
+    """
+    for key, value in change.items():
+        if key[-2:] == ("privacy", "people") and value == "show":
+            raise UserError("people can be shown by the configuration file only; pick another 'privacy.people' here")
+        if key[-2:] == ("source", "uri") and value is not None:
+            _check_source(value)
+
+
+def _check_source(uri: Any) -> None:
+    if not isinstance(uri, str) or not _SOURCES.fullmatch(uri):
+        raise UserError(
+            "'source.uri' can be set here to rtsp://, rtsps://, http:// or https:// with an address, to a camera's "
+            "number, /dev/videoN or csi:N; files and GStreamer descriptions go into the configuration file"
+        )
+    if any(host in uri.lower() for host in _FORBIDDEN_HOSTS):
+        raise UserError("'source.uri' leads to a cloud's metadata service, which is no camera; give another address")

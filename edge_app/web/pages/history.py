@@ -1,0 +1,137 @@
+"""The history: charts, heat map, events and each event."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timezone
+from typing import Any, Literal, Optional
+
+from flask import Blueprint, abort, render_template, request, url_for
+from markupsafe import Markup
+from pydantic import Field, model_validator
+from werkzeug.datastructures import MultiDict
+
+from edge_app.errors import UserError
+from edge_app.storage.store import TimeRange
+from edge_app.web.api.history import CURSOR
+from edge_app.web.api.operation import CameraQuery, read_query
+from edge_app.web.charts import events_chart, people_chart
+from edge_app.web.heat_plan import heat_plan
+from edge_app.web.security.guard import style_nonce
+from edge_app.web.site import Site
+
+_HOUR, _DAY = 3600, 86_400
+_SPANS = {"hour": _HOUR, "day": _DAY, "week": 7 * _DAY, "month": 31 * _DAY}
+# Length of a stretch of the charts for spans up to so long.
+_BUCKETS = ((2 * _HOUR, 60), (8 * _HOUR, 300), (2 * _DAY, 1800), (14 * _DAY, 6 * _HOUR))
+_PAGE = 25
+_FIELDS = ("camera", "span", "from", "to", "min_duration_s", "together")
+
+
+class HistoryQuery(CameraQuery):
+    """What the form of the page sends; times are in the device's own zone."""
+
+    span: Literal["hour", "day", "week", "month"] = "day"
+    start: Optional[datetime] = Field(None, alias="from")
+    end: Optional[datetime] = Field(None, alias="to")
+    min_duration_s: float = Field(0.0, ge=0, le=86_400)
+    together: Optional[bool] = None
+    cursor: Optional[str] = Field(None, pattern=CURSOR)
+
+    @model_validator(mode="after")
+    def _forwards(self) -> HistoryQuery:
+        start_s, end_s = self.bounds_s()
+        if start_s >= end_s:
+            raise ValueError("the first moment must be before the last")
+        return self
+
+    def bounds_s(self) -> tuple[float, float]:
+        """Return first and last moment, seconds since 1970."""
+        end_s = time.time() if self.end is None else _utc_s(self.end)
+        return (end_s - _SPANS[self.span] if self.start is None else _utc_s(self.start)), end_s
+
+
+def add_history(pages: Blueprint, site: Site) -> None:
+    """Add the pages."""
+
+    @pages.get("/history")
+    def history() -> Any:
+        if site.store is None:
+            abort(404, "no history is kept; set storage.enabled in the configuration")
+        try:
+            query, mistake = read_query(_filled(request.args), HistoryQuery), None
+        except UserError as error:
+            query, mistake = HistoryQuery(), str(error).removeprefix("query: ")
+        if query.camera is not None:
+            site.camera(query.camera)
+        shown = _shown(site, query)
+        return render_template("history.html", query=query, mistake=mistake, **shown), 200 if mistake is None else 400
+
+    @pages.get("/events/<uid>")
+    def event(uid: str) -> Any:
+        found = None if site.store is None else site.store.event(uid)
+        if site.store is None or found is None:
+            abort(404, "there is no such event; it may be older than history is kept")
+        around = TimeRange(found.start_utc_s - 300, found.end_utc_s + 300, found.camera)
+        buckets = site.store.series(around, 60)
+        return render_template("event.html", event=found, chart=Markup(people_chart(buckets, 60, style_nonce())))
+
+    pages.add_app_template_filter(local_time, "local_time")
+    pages.add_app_template_filter(duration, "duration")
+
+
+def local_time(utc_s: float) -> str:
+    """Write a moment in the device's own zone."""
+    return datetime.fromtimestamp(utc_s).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def duration(seconds: float) -> str:
+    """Write a duration for people."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s"
+    return f"{whole // 60} min {whole % 60} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def _shown(site: Site, query: HistoryQuery) -> dict[str, Any]:
+    assert site.store is not None
+    start_s, end_s = query.bounds_s()
+    within = TimeRange(start_s, end_s, query.camera)
+    bucket_s = next((length for span, length in _BUCKETS if end_s - start_s <= span), _DAY)
+    buckets = site.store.series(within, bucket_s)
+    page = site.store.events(within, _PAGE, query.cursor, query.min_duration_s, query.together)
+    watched_s = sum(bucket.watched_s for bucket in buckets)
+    sent: dict[str, Any] = {key: value for key, value in _filled(request.args).items() if key in _FIELDS}
+    return {
+        "camera": query.camera or "",
+        "spans": tuple(_SPANS),
+        "start_s": start_s,
+        "end_s": end_s,
+        "zone": datetime.now().astimezone().tzname(),
+        "buckets": buckets,
+        "bucket_s": bucket_s,
+        "people_chart": Markup(people_chart(buckets, bucket_s, style_nonce())) if buckets else None,
+        "events_chart": Markup(events_chart(buckets, style_nonce())) if buckets else None,
+        "watched_s": watched_s,
+        "mean": sum(bucket.person_s for bucket in buckets) / watched_s if watched_s else 0.0,
+        "most": max((bucket.occupancy_max for bucket in buckets), default=0),
+        "exposed_s": sum(bucket.exposed_person_s for bucket in buckets),
+        "heat": heat_plan(site.store.heat_map(within)),
+        "page": page,
+        "next_page": url_for("pages.history", **{**sent, "cursor": page.next_cursor}) if page.next_cursor else None,
+        "iso": {"from": _iso(start_s), "to": _iso(end_s), **({"camera": query.camera} if query.camera else {})},
+    }
+
+
+def _filled(sent: MultiDict[str, str]) -> MultiDict[str, str]:
+    """Return the fields of a form that were filled in."""
+    return MultiDict([(key, value) for key, value in sent.items(multi=True) if value != ""])
+
+
+def _utc_s(moment: datetime) -> float:
+    # A moment without a zone is one of this device's clock.
+    return moment.timestamp()
+
+
+def _iso(utc_s: float) -> str:
+    return datetime.fromtimestamp(utc_s, timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,0 +1,59 @@
+"""All that decides about access, made once from the configuration."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import Optional
+
+from edge_app.errors import UserError
+from edge_app.web.dashboard_config import DashboardConfig
+from edge_app.web.security.accounts import Accounts
+from edge_app.web.security.audit import AuditLog
+from edge_app.web.security.hosts import TrustedHosts, is_loopback
+from edge_app.web.security.sessions import Sessions
+from edge_app.web.security.throttle import Throttle
+
+
+class Security:
+    """Accounts, sessions and rules of one dashboard.
+
+    Attributes:
+        hosts: the host names that are answered.
+        by_address, by_name: throttles of logins; the one by name is mild, so that nobody can lock an admin out.
+        first_token: sets the first password; None once there is an account or none is needed.
+    """
+
+    def __init__(self, config: DashboardConfig, folder: Path) -> None:
+        """Check that what is asked for is safe.
+
+        Raises:
+            UserError: the address is not a loopback one and neither HTTPS nor a waiver is configured, or the folder
+                cannot be used.
+        """
+        beyond = not is_loopback(config.host)
+        if beyond and config.certificate is None and not config.allow_plain_http:
+            raise UserError(
+                f"the dashboard will not listen on {config.host} without encryption: set dashboard.certificate and "
+                "dashboard.certificate_key, or keep to 127.0.0.1 behind a reverse proxy or an SSH tunnel, or accept "
+                "the risk with dashboard.allow_plain_http"
+            )
+        self.accounts = Accounts(folder)
+        self.sessions = Sessions(self.accounts)
+        self.audit = AuditLog(folder)
+        self.hosts = TrustedHosts(config.host, config.hosts)
+        self.by_address = Throttle(free=5, longest_s=900.0)
+        self.by_name = Throttle(free=20, longest_s=30.0)
+        self._reached_from_elsewhere = beyond or config.behind_proxy or bool(config.hosts)
+        self._first_token = ""
+        if self._reached_from_elsewhere and not len(self.accounts):
+            self._first_token = secrets.token_urlsafe(12)
+
+    def needs_login(self) -> bool:
+        """Tell whether somebody has to log in: always, except on a machine of one's own where no account exists."""
+        return self._reached_from_elsewhere or len(self.accounts) > 0
+
+    @property
+    def first_token(self) -> Optional[str]:
+        """What the console shows once, so that who started the program can set the first password."""
+        return self._first_token if self._first_token and not len(self.accounts) else None

@@ -1,0 +1,162 @@
+// Keeps the page up to date from the device's event stream; draws the plan of the ground.
+
+const byId = (id) => document.getElementById(id);
+const put = (id, text) => { const element = byId(id); if (element && element.textContent !== text) element.textContent = text; };
+const metres = (value, digits) => (value === null || value === undefined ? "–" : `${value.toFixed(digits)} m`);
+const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+let ground = { calibrated: false };
+let state = null;
+const camera = encodeURIComponent(byId("now").dataset.camera);
+
+function showConnection(text, kind) {
+  const pill = byId("connection");
+  pill.textContent = text;
+  pill.className = `pill ${kind}`;
+}
+
+function showState() {
+  const banner = byId("banner");
+  banner.hidden = !state.banner;
+  if (state.banner) put("banner", state.banner);
+  const health = state.health;
+  put("fps", `${health.fps.toFixed(1)} a second`);
+  put("delay", health.delay_ms === null ? "–" : `${Math.round(health.delay_ms)} ms`);
+  put("dropped", String(health.dropped_frames));
+  put("faults", String(health.faults + health.withheld_pictures));
+  put("model", state.model);
+  put("events-total", String(state.events_total));
+  if (!state.now) return;
+  put("people", String(state.now.people));
+  put("too-close", String(state.now.people_too_close));
+  put("pairs", String(state.now.pairs_too_close));
+  put("nearest", metres(state.now.nearest_m, 1));
+  byId("too-close-card")?.classList.toggle("alarm", state.now.people_too_close > 0);
+}
+
+function planGeometry(width, height) {
+  const turned = ground.outline_m.map(turn);
+  const xs = turned.map((point) => point[0]);
+  const ys = turned.map((point) => point[1]);
+  const [left, right, low, high] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
+  const scale = 0.92 * Math.min(width / (right - left), height / (high - low));
+  const x0 = width / 2 - scale * (left + right) / 2;
+  const y0 = height / 2 + scale * (low + high) / 2;
+  return { scale, at: (point) => { const [x, y] = turn(point); return [x0 + scale * x, y0 - scale * y]; } };
+}
+
+function turn([x, y]) {
+  const [[a, b], [c, d]] = ground.turn;
+  return [a * x + b * y, c * x + d * y];
+}
+
+function drawPlan() {
+  const canvas = byId("plan");
+  if (!canvas || !ground.calibrated) return;
+  const density = window.devicePixelRatio || 1;
+  const [width, height] = [canvas.clientWidth, canvas.clientHeight];
+  if (canvas.width !== Math.round(width * density)) canvas.width = Math.round(width * density);
+  if (canvas.height !== Math.round(height * density)) canvas.height = Math.round(height * density);
+  const pen = canvas.getContext("2d");
+  pen.setTransform(density, 0, 0, density, 0, 0);
+  pen.clearRect(0, 0, width, height);
+  const plan = planGeometry(width, height);
+  const step = [0.5, 1, 2, 5, 10].find((metre) => metre * plan.scale >= 28) || 20;
+  drawGround(pen, plan, step);
+  drawPeople(pen, plan);
+  pen.fillStyle = colour("--ink");
+  pen.fillRect(14, height - 18, step * plan.scale, 2);
+  pen.font = "12px system-ui, sans-serif";
+  pen.fillText(`${step} m`, 14, height - 24);
+}
+
+function drawGround(pen, plan, step) {
+  const outline = new Path2D();
+  ground.outline_m.forEach((point, index) => outline[index ? "lineTo" : "moveTo"](...plan.at(point)));
+  outline.closePath();
+  pen.fillStyle = colour("--ground");
+  pen.fill(outline);
+  pen.save();
+  pen.clip(outline);
+  pen.strokeStyle = colour("--grid");
+  pen.lineWidth = 1;
+  pen.beginPath();
+  const xs = ground.outline_m.map((point) => point[0]);
+  const ys = ground.outline_m.map((point) => point[1]);
+  const [left, right, low, high] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
+  for (let x = Math.ceil(left / step) * step; x <= right; x += step) line(pen, plan.at([x, low]), plan.at([x, high]));
+  for (let y = Math.ceil(low / step) * step; y <= high; y += step) line(pen, plan.at([left, y]), plan.at([right, y]));
+  pen.stroke();
+  pen.restore();
+  pen.strokeStyle = colour("--soft");
+  pen.stroke(outline);
+}
+
+function line(pen, from, to) {
+  pen.moveTo(...from);
+  pen.lineTo(...to);
+}
+
+function drawPeople(pen, plan) {
+  if (!state?.now) return;
+  const places = new Map(state.now.positions.map((person) => [person.id, plan.at(person.xy_m)]));
+  pen.font = "600 12px system-ui, sans-serif";
+  for (const pair of state.now.close_pairs) {
+    const [from, to] = [places.get(pair.id_a), places.get(pair.id_b)];
+    if (!from || !to) continue;
+    pen.strokeStyle = pen.fillStyle = colour("--alarm");
+    pen.lineWidth = 3;
+    pen.beginPath();
+    line(pen, from, to);
+    pen.stroke();
+    pen.fillText(`${pair.distance_m.toFixed(1)} m`, (from[0] + to[0]) / 2 + 8, (from[1] + to[1]) / 2 - 8);
+  }
+  for (const person of state.now.positions) drawPerson(pen, plan, person, places.get(person.id));
+}
+
+function drawPerson(pen, plan, person, [x, y]) {
+  const shade = colour(person.too_close ? "--alarm" : "--calm");
+  const [[xx, xy], [, yy]] = turnedCovariance(person.cov_m2);
+  const mean = (xx + yy) / 2;
+  const spread = Math.hypot((xx - yy) / 2, xy);
+  const angle = 0.5 * Math.atan2(2 * xy, xx - yy);
+  pen.strokeStyle = pen.fillStyle = shade;
+  pen.lineWidth = 1.2;
+  pen.beginPath();
+  pen.ellipse(x, y, plan.scale * Math.sqrt(mean + spread), plan.scale * Math.sqrt(Math.max(mean - spread, 0)), -angle, 0, 2 * Math.PI);
+  pen.stroke();
+  pen.beginPath();
+  pen.arc(x, y, Math.max(4, 0.3 * plan.scale), 0, 2 * Math.PI);
+  pen.fill();
+}
+
+function turnedCovariance([[xx, xy], [, yy]]) {
+  const [[a, b], [c, d]] = ground.turn;
+  return [
+    [a * a * xx + 2 * a * b * xy + b * b * yy, a * c * xx + (a * d + b * c) * xy + b * d * yy],
+    [0, c * c * xx + 2 * c * d * xy + d * d * yy],
+  ];
+}
+
+function listen() {
+  const stream = new EventSource(`/api/v1/stream?camera=${camera}`);
+  stream.onopen = () => {
+    showConnection("live", "live");
+    // After a lost connection the browser shows the last picture for ever; ask for the stream again.
+    byId("picture").src = `/live.mjpg?camera=${camera}&since=${Date.now()}`;
+  };
+  stream.onmessage = (message) => {
+    state = JSON.parse(message.data);
+    showState();
+    drawPlan();
+  };
+  stream.onerror = () => {
+    showConnection("connection lost, trying again", "lost");
+    if (stream.readyState === EventSource.CLOSED) setTimeout(listen, 3000);
+  };
+}
+
+const answer = await fetch(`/api/v1/ground?camera=${camera}`);
+if (answer.ok) ground = await answer.json();
+window.addEventListener("resize", drawPlan);
+listen();

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_app.accelerator.child import Unusable, check_pair
+from edge_app.accelerator.child_interpreter import AcceleratorLost, ChildInterpreter
+from edge_app.config import ModelConfig
+from edge_app.detector import TFLiteDetector, detect
+
+FAKE = Path(__file__).with_name("fake_child.py")
+
+
+def start(behaviour, deadline_s=5.0):
+    return ChildInterpreter(Path("m_edgetpu.tflite"), "usb:0", deadline_s, (sys.executable, str(FAKE), behaviour))
+
+
+def picture(score):
+    return np.full((1, 2, 2, 3), score, np.uint8)
+
+
+def open_files():
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_a_model_in_a_child_process_answers_like_one_in_this():
+    interpreter = start("never")
+    detector = TFLiteDetector(interpreter, "fake", ModelConfig(path=Path("m_edgetpu.tflite")), None)
+    for score in (80, 55):
+        people = detect(detector, np.full((4, 8, 3), score, np.uint8))
+        np.testing.assert_allclose(people.bbox, [[0, 0, 8, 4]])
+        np.testing.assert_allclose(people.score, [score / 100])
+    interpreter.close()
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "said"),
+    [
+        ("open:refuse", "no Edge TPU answers"),
+        ("open:die", "killed by SIGSEGV.*runtime and libedgetpu do not fit"),
+        ("open:raise", "ended with status 1, which said: RuntimeError: the driver raised"),
+        ("open:babble", "nonsense"),
+    ],
+)
+def test_an_accelerator_that_cannot_be_opened_says_why_and_leaves_nothing_behind(behaviour, said):
+    before = open_files()
+    with pytest.raises(AcceleratorLost, match=said):
+        start(behaviour)
+    assert open_files() == before
+
+
+def test_one_that_hangs_when_it_is_opened_is_given_up(monkeypatch):
+    monkeypatch.setattr("edge_app.accelerator.child_interpreter._OPEN_TIMEOUT_S", 0.3)
+    with pytest.raises(AcceleratorLost, match="does not answer in time"):
+        start("open:hang")
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "said"),
+    [("2:hang", "does not answer in time"), ("2:die", "killed by SIGSEGV"), ("2:raise", "the driver raised")],
+)
+def test_one_that_fails_at_work_is_known_within_its_deadline_and_gone(behaviour, said):
+    before = open_files()
+    interpreter = start(behaviour, deadline_s=1.0)
+    for _ in range(2):
+        interpreter.set_tensor(0, picture(50))
+        interpreter.invoke()
+    started = time.monotonic()
+    interpreter.set_tensor(0, picture(50))
+    with pytest.raises(AcceleratorLost, match=said):
+        interpreter.invoke()
+    assert time.monotonic() - started < 4.0
+    assert interpreter._process.poll() is not None
+    assert open_files() == before
+
+
+@pytest.mark.parametrize(
+    ("library", "runtime", "version", "refused"),
+    [
+        ("BuildLabel(COMPILER=6.3.0 20170516,DATE=redacted), RuntimeVersion(14)", "tflite_runtime", "2.9.1", False),
+        ("BuildLabel(COMPILER=6.3.0 20170516,DATE=redacted), RuntimeVersion(14)", "tflite_runtime", "2.10.0", True),
+        ("BuildLabel(COMPILER=6.3.0 20170516,DATE=redacted), RuntimeVersion(14)", "ai_edge_litert", "1.4.0", True),
+        ("BuildLabel(COMPILER=12.2.0,DATE=redacted), RuntimeVersion(14)", "ai_edge_litert", "2.1.0", False),
+    ],
+)
+def test_a_runtime_that_crashes_the_stock_library_is_refused_before_it_is_tried(library, runtime, version, refused):
+    if refused:
+        with pytest.raises(Unusable, match=r"install tflite-runtime 2\.9\.1"):
+            check_pair(library, runtime, version)
+    else:
+        check_pair(library, runtime, version)

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_app.accelerator.child_interpreter import AcceleratorLost
+from edge_app.accelerator.guarded_detector import GuardedDetector
+from edge_app.accelerator.open_detector import cpu_twin, open_detector
+from edge_app.accelerator.temperature import read_temperatures
+from edge_app.capture.backoff import Backoff
+from edge_app.config import DEFAULT_MODEL, ModelConfig
+from edge_app.errors import UserError
+from edge_app.manifest import InputSpec
+from tests.edge_app.waiting import wait_until
+
+
+class Model:
+    name = "m"
+
+    def __init__(self, answer, fails_at=(), width=2):
+        self.answer, self.fails_at, self.calls = answer, set(fails_at), 0
+        self.input = InputSpec(width=width, height=2, dtype="uint8")
+
+    def preprocess(self, image):
+        return image, None
+
+    def invoke(self, tensor):
+        self.calls += 1
+        if self.calls in self.fails_at:
+            raise AcceleratorLost("the accelerator does not answer in time")
+        return self.answer
+
+    def decode(self, outputs, geometry):
+        return outputs
+
+
+def quick():
+    return Backoff(first_s=0.01, longest_s=0.02, seed=0)
+
+
+def test_the_frame_that_the_accelerator_failed_on_is_done_by_the_cpu_at_once():
+    said = []
+    guarded = GuardedDetector(lambda: Model("tpu again"), Model("tpu", fails_at=[3]), Model("cpu"), Backoff(60, 60))
+    guarded.listen(lambda ok, sentence: said.append((ok, sentence)))
+    assert [guarded.invoke(None) for _ in range(5)] == ["tpu", "tpu", "cpu", "cpu", "cpu"]
+    assert guarded.in_use == "cpu"
+    assert said == [(False, said[0][1])]
+    assert "found by the CPU" in said[0][1]
+    guarded.close()
+
+
+def test_the_accelerator_is_tried_again_until_it_works_and_every_change_is_said():
+    tries, said = iter([AcceleratorLost("gone"), AcceleratorLost("gone"), Model("tpu again")]), []
+
+    def opener():
+        result = next(tries)
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    guarded = GuardedDetector(opener, Model("tpu", fails_at=[1]), Model("cpu"), quick())
+    guarded.listen(lambda ok, _: said.append(ok))
+    assert guarded.invoke(None) == "cpu"
+    wait_until(lambda: guarded.in_use == "accelerator")
+    assert guarded.invoke(None) == "tpu again"
+    wait_until(lambda: said == [False, True])
+    assert (guarded.failures, guarded.reopened) == (1, 1)
+
+
+def test_without_a_twin_frames_fail_until_the_accelerator_is_back():
+    guarded = GuardedDetector(lambda: Model("tpu again"), Model("tpu", fails_at=[1]), None, quick())
+    with pytest.raises(AcceleratorLost):
+        guarded.invoke(None)
+    wait_until(lambda: guarded.in_use == "accelerator")
+    assert guarded.invoke(None) == "tpu again"
+
+
+def test_who_listens_late_is_told_of_a_fault_that_lasts():
+    guarded = GuardedDetector(lambda: Model("x"), None, Model("cpu"), Backoff(60, 60))
+    guarded.report_missing("no Edge TPU answers")
+    said = []
+    guarded.listen(lambda ok, sentence: said.append((ok, sentence)))
+    assert said
+    assert not said[0][0]
+    guarded.close()
+
+
+def compiled_copy(folder: Path) -> Path:
+    """A file that looks like the compiler's output to everybody but an Edge TPU."""
+    path = folder / "m_edgetpu.tflite"
+    path.write_bytes(DEFAULT_MODEL.read_bytes() + b"edgetpu-custom-op")
+    return path
+
+
+def test_a_compiled_model_without_an_accelerator_starts_on_its_twin_and_says_so(tmp_path):
+    path = compiled_copy(tmp_path)
+    shutil.copy(DEFAULT_MODEL, tmp_path / "m.tflite")
+    detector = open_detector(ModelConfig(path=path))
+    assert isinstance(detector, GuardedDetector)
+    said = []
+    detector.listen(lambda ok, sentence: said.append((ok, sentence)))
+    assert not said[0][0]
+    assert "libedgetpu" in said[0][1] or "Edge TPU" in said[0][1]
+    tensor, geometry = detector.preprocess(np.zeros((40, 40, 3), np.uint8))
+    detector.decode(detector.invoke(tensor), geometry)
+    detector.close()
+
+
+def test_a_compiled_model_without_accelerator_and_twin_is_refused(tmp_path):
+    with pytest.raises(UserError, match="compiled for the Edge TPU but"):
+        open_detector(ModelConfig(path=compiled_copy(tmp_path)))
+
+
+def test_the_twin_is_found_by_name_or_configuration(tmp_path):
+    path = compiled_copy(tmp_path)
+    assert cpu_twin(ModelConfig(path=path)) is None
+    (tmp_path / "m.tflite").touch()
+    assert cpu_twin(ModelConfig(path=path)) == tmp_path / "m.tflite"
+    assert cpu_twin(ModelConfig(path=path, cpu_twin=tmp_path / "other.tflite")) == tmp_path / "other.tflite"
+
+
+def test_temperatures_are_read_and_throttling_is_told(tmp_path):
+    for name, milli in (("apex_0", 84800), ("apex_1", 41000), ("apex_2", -89000)):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "temp").write_text(f"{milli}\n")
+        for number, trip in enumerate((85000, 90000, 95000)):
+            (folder / f"trip_point{number}_temp").write_text(f"{trip - 5000}\n")
+    (tmp_path / "apex_3").mkdir()
+    found = read_temperatures(tmp_path)
+    assert [(item.device, item.celsius, item.clock_divisor) for item in found] == [
+        ("apex_0", 84.8, 2),
+        ("apex_1", 41.0, 1),
+    ]
+    assert read_temperatures(tmp_path / "none") == []

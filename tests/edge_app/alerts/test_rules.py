@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from edge_app.alerts.conditions import Quiet, Sustained
+from edge_app.alerts.config import AlertsConfig, QuietHours
+from edge_app.alerts.rules import RuleBook
+from edge_app.config import MetricsConfig, parse_config
+from edge_app.errors import UserError
+from edge_app.sinks import StatusNotice
+from tests.edge_app.storage.made import NOON, two_people
+
+CLOSE = two_people(frames=30)[-1]
+NOBODY = replace(CLOSE, violating_pairs=np.zeros((0, 2), np.int64), violating_people=np.zeros(0, np.int64))
+
+
+class Book:
+    """A rule book and a clock; ``at`` shows it a frame, ``hear`` a notice, and both return what is told."""
+
+    def __init__(self, *rules, quiet=None, region=None):
+        config = AlertsConfig.model_validate({"rules": rules, "quiet_hours": quiet})
+        self.book = RuleBook(config, {"door": MetricsConfig(region_m=region)})
+
+    def at(self, seconds, result, camera="door"):
+        shown = replace(result, time_s=float(seconds))
+        return list(self.book.see(camera, float(seconds), NOON + seconds, shown))
+
+    def hear(self, seconds, ok, kind="source", camera="door", sentence="the camera is gone"):
+        notice = StatusNotice(camera, kind, ok, sentence, NOON + seconds)
+        return list(self.book.hear(notice, float(seconds), NOON + seconds))
+
+    def tick(self, seconds):
+        return list(self.book.tick(float(seconds), NOON + seconds))
+
+
+def rule(kind, **more):
+    return {"name": "r", "kind": kind, "sustained_s": 10, "cooldown_s": 60, "clear_s": 5, **more}
+
+
+def told(book, frames, **more):
+    """Show frames, (second, result), and return (second, state) of what is told."""
+    return [(second, alert.state) for second, result in frames for alert in book.at(second, result, **more)]
+
+
+def test_a_violation_is_told_once_when_it_has_lasted_and_once_when_it_is_over():
+    frames = [(s, CLOSE if s < 25 else NOBODY) for s in range(40)]
+    book = Book(rule("violation"))
+    assert told(book, frames) == [(10, "firing"), (29, "recovered")]
+
+
+def test_the_alert_says_for_how_long_and_where_and_its_recovery_has_the_same_number():
+    book = Book(rule("violation"))
+    alerts = [a for s in range(40) for a in book.at(s, CLOSE if s < 25 else NOBODY)]
+    assert alerts[0].sentence == "two people have been too close for 10 s at door"
+    assert {a.number for a in alerts} == {1}
+
+
+def test_a_violation_that_is_interrupted_begins_anew_but_survives_a_missed_frame():
+    assert told(Book(rule("violation")), [(s, CLOSE if s != 5 else NOBODY) for s in range(12)]) == [(10, "firing")]
+    assert told(Book(rule("violation")), [(s, NOBODY if 5 <= s <= 8 else CLOSE) for s in range(18)]) == []
+
+
+def test_people_who_walk_together_can_be_left_out():
+    together = replace(CLOSE, pairs=replace(CLOSE.pairs, same_group=np.ones(len(CLOSE.pairs), np.bool_)))
+    frames = [(s, together) for s in range(15)]
+    assert told(Book(rule("violation")), frames) == [(10, "firing")]
+    assert told(Book(rule("violation", groups=False)), frames) == []
+
+
+def test_occupancy_counts_in_the_region_only():
+    frames = [(s, CLOSE) for s in range(12)]
+    left_half = [(-0.5, 4.0), (0.5, 4.0), (0.5, 8.0), (-0.5, 8.0)]
+    assert told(Book(rule("occupancy", above=1)), frames) == [(10, "firing")]
+    assert told(Book(rule("occupancy", above=1), region=left_half), frames) == []
+    assert told(Book(rule("occupancy", above=0), region=left_half), frames) == [(10, "firing")]
+
+
+def test_cool_down_keeps_a_second_alert_back_until_it_is_over():
+    frames = [(s, NOBODY if 20 <= s < 30 else CLOSE) for s in range(100)]
+    assert told(Book(rule("violation")), frames) == [(10, "firing"), (24, "recovered"), (70, "firing")]
+
+
+def test_quiet_hours_keep_an_alert_back_and_tell_it_after_them_if_it_still_lasts():
+    quiet = {"start": "11:00", "end": "12:01"}
+    assert told(Book(rule("violation"), quiet=quiet), [(s, CLOSE) for s in range(90)]) == [(60, "firing")]
+    short = [(s, CLOSE if s < 30 else NOBODY) for s in range(90)]
+    assert told(Book(rule("violation"), quiet=quiet), short) == []
+    assert told(Book(rule("violation", ignore_quiet_hours=True), quiet=quiet), short)[0] == (10, "firing")
+
+
+def test_a_recovery_in_quiet_hours_is_told_after_them():
+    frames = [(s, CLOSE if s < 70 else NOBODY) for s in range(0, 200)]
+    quiet = {"start": "12:01", "end": "12:03"}
+    assert told(Book(rule("violation"), quiet=quiet), frames) == [(10, "firing"), (180, "recovered")]
+
+
+def test_a_fault_is_told_when_it_has_lasted_even_though_no_frame_comes_and_its_end_too():
+    book = Book(rule("fault", clear_s=0))
+    assert book.hear(0, ok=False) == []
+    assert book.tick(9) == []
+    (alert,) = book.tick(11)
+    assert (alert.state, alert.camera, alert.sentence) == ("firing", "door", "the camera is gone")
+    assert book.hear(20, ok=False, sentence="still gone") == []
+    assert [a.state for a in book.hear(30, ok=True)] == ["recovered"]
+
+
+def test_a_fault_that_passes_quickly_or_is_not_asked_for_is_not_told():
+    book = Book(rule("fault", about=["accelerator"]))
+    assert book.hear(0, ok=False) + book.tick(60) == []
+    assert book.hear(70, ok=False, kind="accelerator") == []
+    assert book.hear(72, ok=True, kind="accelerator") + book.tick(100) == []
+
+
+def test_rules_are_kept_apart_by_camera_and_can_be_for_one_only():
+    both = Book(rule("violation"))
+    for second in range(12):
+        both.at(second, NOBODY, camera="yard")
+    assert told(both, [(s, CLOSE) for s in range(12)]) == [(10, "firing")]
+    assert told(Book(rule("violation", cameras=["yard"])), [(s, CLOSE) for s in range(12)]) == []
+
+
+def test_a_condition_of_no_length_holds_at_once_and_clears_after_its_time():
+    condition = Sustained(0.0, 2.0)
+    assert [condition.update(t, t in (1, 4)) for t in range(8)] == [False, True, True, False, True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "zone", "expected"),
+    [
+        ("22:00", "06:00", "UTC", False),
+        ("12:00", "12:01", "UTC", True),
+        ("13:00", "14:00", "Europe/Berlin", True),
+        ("11:00", "12:00", "UTC", False),
+        ("22:00", "12:30", "UTC", True),
+    ],
+)
+def test_quiet_hours_know_midnight_and_time_zones(start, end, zone, expected):
+    assert Quiet(QuietHours(start=start, end=end, time_zone=zone)).at(NOON) is expected
+
+
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        ({"rules": [{"name": "a", "kind": "violatoin"}]}, "violatoin"),
+        ({"rules": [{"name": "a", "kind": "occupancy"}]}, "above"),
+        ({"rules": [rule("violation"), rule("fault")]}, "two rules are named 'r'"),
+        ({"quiet_hours": {"start": "24:00", "end": "06:00"}}, "such as 22:00"),
+        ({"quiet_hours": {"start": "22:00", "end": "06:00", "time_zone": "Mars"}}, "Europe/Berlin"),
+        ({"receivers": {"webhooks": [{"url": "ftp://example.org/"}]}}, "such as https://"),
+        ({"receivers": {"webhooks": [{"url": "https://u:p@example.org/"}]}}, "must not hold a name or password"),
+        ({"receivers": {"webhooks": [{"url": "http://example.org/\r\nX: y"}]}}, "such as https://"),
+        ({"receivers": {"apprise": ["mailto://me:secret@example.org"]}}, "env:NAME or file:PATH"),
+    ],
+)
+def test_a_wrong_section_is_one_sentence(tmp_path, section, said):
+    with pytest.raises(UserError, match=said):
+        parse_config({"alerts": section}, "c.yaml", tmp_path)
+
+
+def test_alerts_without_storage_are_refused(tmp_path):
+    with pytest.raises(UserError, match="need storage"):
+        parse_config({"alerts": {"rules": [rule("fault")]}, "storage": {"enabled": False}}, "c.yaml", tmp_path)

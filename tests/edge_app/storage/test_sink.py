@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import pytest
+
+from edge_app.config import Config, MetricsConfig
+from edge_app.errors import UserError
+from edge_app.sinks import StatusNotice
+from edge_app.storage import Store
+from edge_app.storage.minutes import MinuteAggregator
+from edge_app.storage.wiring import open_sinks
+from tests.edge_app.scenes import results_of
+from tests.edge_app.storage.made import NOON, two_people, with_event
+
+
+def aggregated(results, utc_of, **metrics):
+    numbers = iter(range(1, 100))
+    aggregator = MinuteAggregator("door", MetricsConfig(**metrics), lambda: f"m{next(numbers)}")
+    for result in results:
+        aggregator.add(utc_of(result), result)
+    aggregator.finish()
+    return aggregator.take()[0]
+
+
+def test_a_minute_counts_people_pairs_seconds_and_places():
+    (minute,) = aggregated(two_people(frames=51), lambda r: NOON + r.time_s)
+    assert (minute.camera, minute.minute_utc_s) == ("door", int(NOON))
+    assert (minute.people, minute.violating_people, minute.violating_pairs, minute.occupancy_max) == (2, 2, 1, 2)
+    assert minute.watched_s == pytest.approx(5.0)
+    # The tracker confirms a person in the third frame, so two steps of 0.1 s see nobody.
+    assert minute.person_s == pytest.approx(9.6)
+    assert minute.exposed_person_s == pytest.approx(9.6)
+    assert minute.violating_pair_s == pytest.approx(4.8)
+    assert sum(minute.heat.values()) == pytest.approx(9.6)
+    assert all(-2 <= x <= 3 and 11 <= y <= 12 for x, y in minute.heat)
+    assert (minute.density_per_m2, minute.passed_in) == (None, None)
+
+
+def test_a_region_limits_occupancy_and_gives_density():
+    region = [(-0.5, 4.0), (0.5, 4.0), (0.5, 8.0), (-0.5, 8.0)]
+    (minute,) = aggregated(two_people(frames=51), lambda r: NOON + r.time_s, region_m=region)
+    assert (minute.people, minute.occupancy_max) == (2, 1)
+    assert minute.density_per_m2 == pytest.approx(4.8 / 5.0 / 4.0)
+
+
+def test_passages_of_the_line_fall_into_their_minute():
+    here, there = results_of([[-1.0, 6.0]], frames=10), results_of([[1.0, 6.0]], frames=10)
+    walk = [here[-1], there[-1], here[-1]]
+    walk = [type(r)(**{**vars(r), "index": i, "time_s": float(i)}) for i, r in enumerate(walk)]
+    line = [(0.0, 0.0), (0.0, 10.0)]
+    minutes = aggregated(walk, lambda r: NOON + 59 + (0 if r.index < 2 else 1), line_m=line)
+    assert [(m.passed_in, m.passed_out) for m in minutes] == [(0, 1), (1, 0)]
+
+
+def test_a_clock_that_is_set_back_makes_another_part_of_the_same_minute():
+    results = two_people(frames=61)
+    minutes = aggregated(results, lambda r: NOON + r.time_s - (60.0 if 2.0 <= r.time_s < 4.0 else 0.0))
+    assert [m.minute_utc_s - int(NOON) for m in minutes] == [0, -60, 0]
+    assert len({m.uid for m in minutes}) == 3
+    assert sum(m.watched_s for m in minutes) == pytest.approx(6.0)
+
+
+def test_people_without_a_calibration_are_counted_but_have_no_place():
+    (minute,) = aggregated(results_of([[0.0, 6.0]], camera=None), lambda r: NOON + r.time_s)
+    assert (minute.people, minute.occupancy_max, minute.heat) == (1, 1, {})
+
+
+def test_results_and_notices_end_up_in_history(opened, config):
+    sink = opened()
+    results = two_people(frames=20)
+    for result in results[:-1]:
+        sink.accept("door", NOON + result.time_s, result)
+    last = with_event(results[-1], start_s=0.5, end_s=1.5)
+    sink.accept("door", NOON + last.time_s, last)
+    sink.notice(StatusNotice("door", "source", False, "the camera is gone; check the cable", NOON))
+    sink.close()
+    store = Store(config.path)
+    (event,) = store.events().events
+    assert event.start_utc_s == pytest.approx(NOON + 0.5)
+    assert event.duration_s == 1.0
+    assert [m.people for m in store.minutes()] == [2]
+    assert [n.kind for n in store.notices()] == ["source"]
+    assert sink.writer.lost == 0
+
+
+def test_a_running_minute_is_in_history_before_it_is_over(opened, config):
+    sink = opened()
+    for result in two_people(frames=20):
+        sink.accept("door", NOON + result.time_s, result)
+    sink.writer.commit_now()
+    assert [m.watched_s for m in Store(config.path).minutes()] == [pytest.approx(1.9)]
+
+
+def test_two_runs_never_share_a_uid(opened, config):
+    for _ in range(2):
+        sink = opened()
+        sink.accept("door", NOON, with_event(two_people()[-1]))
+        sink.close()
+    assert Store(config.path).events().total == 2
+
+
+def test_a_second_writer_is_refused(opened):
+    opened()
+    with pytest.raises(UserError, match="in use by another process"):
+        opened()
+
+
+def test_no_sinks_are_opened_where_storage_is_off(tmp_path):
+    config = Config.model_validate({"storage": {"enabled": False, "folder": str(tmp_path)}})
+    with open_sinks(config) as sinks:
+        assert sinks == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_sinks_of_a_configuration_store_until_they_are_closed(tmp_path):
+    config = Config.model_validate({"storage": {"folder": str(tmp_path), "min_free_mb": 0}})
+    with open_sinks(config) as sinks:
+        for sink in sinks:
+            sink.accept("camera", NOON, with_event(two_people()[-1]))
+    assert Store(config.storage.path).events().total == 1
+
+
+def test_a_damaged_history_is_set_aside_and_said_and_a_new_one_begun(opened, config):
+    config.folder.mkdir()
+    config.path.write_bytes(b"no database at all" * 100)
+    sink = opened()
+    sink.accept("door", NOON, with_event(two_people()[-1]))
+    sink.close()
+    store = Store(config.path)
+    assert store.events().total == 1
+    (notice,) = store.notices()
+    assert (notice.kind, notice.ok) == ("storage", False)
+    (aside,) = config.folder.glob("history.sqlite.damaged-*")
+    assert str(aside) in notice.sentence
+    assert aside.read_bytes().startswith(b"no database")

@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sqlite3
+
+import numpy as np
+import pytest
+
+from edge_app.errors import UserError
+from edge_app.sinks import StatusNotice
+from edge_app.storage import Store, TimeRange
+from edge_app.storage.export import COLUMNS, csv_lines, export_rows, iso_utc, json_parts
+from edge_app.storage.schema import MIGRATIONS, open_for_writing
+from edge_app.storage.statements import add_event, add_notice, put_minute
+from tests.edge_app.storage.made import NOON, event, minute
+
+
+@pytest.fixture
+def write(store):
+    connection = open_for_writing(store.path)
+
+    def run(*statements):
+        for statement in statements:
+            connection.execute(statement.sql, statement.parameters)
+
+    yield run
+    connection.close()
+
+
+def test_what_was_written_is_read_back(store, write):
+    write(add_event(event(1)), add_event(event(2, same_group=None)), put_minute(minute(1), closed=True))
+    newest, older = store.events().events
+    assert (newest.uid, newest.same_group) == ("run-2", None)
+    assert older == event(1, seq=1)
+    assert store.minutes() == [minute(1)]
+    assert store.event("run-1") == older
+    assert store.event("nothing") is None
+    assert store.cameras() == ["door"]
+
+
+def test_pages_of_events_hold_each_event_once_although_new_ones_come_in_between(store, write):
+    write(*(add_event(event(i, start=NOON + i // 3)) for i in range(25)))
+    first = store.events(limit=10)
+    write(add_event(event(99, start=NOON + 1000)))
+    second = store.events(limit=10, cursor=first.next_cursor)
+    third = store.events(limit=10, cursor=second.next_cursor)
+    found = [e.uid for page in (first, second, third) for e in page.events]
+    assert found == [f"run-{i}" for i in reversed(range(25))]
+    assert (first.total, third.next_cursor) == (25, None)
+
+
+def test_events_are_found_by_time_camera_duration_and_group(store, write):
+    write(
+        add_event(event(1, camera="door", start=NOON)),
+        add_event(event(2, camera="yard", start=NOON + 10, seconds=9.0)),
+        add_event(event(3, camera="yard", start=NOON + 20, same_group=True)),
+    )
+
+    def uids(**filters):
+        within = TimeRange(*(filters.pop(name, None) for name in ("start", "end", "camera")))
+        return [e.uid for e in store.events(within, **filters).events]
+
+    assert uids(start=NOON + 10) == ["run-3", "run-2"]
+    assert uids(start=NOON, end=NOON + 10) == ["run-1"]
+    assert uids(camera="yard") == ["run-3", "run-2"]
+    assert uids(min_duration_s=5.0) == ["run-2"]
+    assert uids(same_group=True) == ["run-3"]
+
+
+@pytest.mark.parametrize(("limit", "cursor"), [(0, None), (1001, None), (10, "x"), (10, "1:"), (10, "1:2:3")])
+def test_a_limit_or_cursor_that_is_none_is_said(store, limit, cursor):
+    with pytest.raises(UserError, match=r"limit|cursor"):
+        store.events(limit=limit, cursor=cursor)
+
+
+def test_a_series_adds_up_parts_and_weighs_means_by_the_time_watched(store, write):
+    write(
+        put_minute(minute(1, watched_s=60.0, person_s=60.0, density_per_m2=0.1, passed_in=1, passed_out=0), True),
+        put_minute(minute(2, watched_s=20.0, person_s=60.0, density_per_m2=0.3, passed_in=2, passed_out=1), True),
+        put_minute(minute(3, start=int(NOON) + 3600), True),
+        add_event(event(1, start=NOON + 5)),
+        add_event(event(2, start=NOON + 7200)),
+    )
+    first, second, third = store.series(TimeRange(NOON, NOON + 86400), 3600)
+    assert (first.start_utc_s, first.watched_s, first.events) == (int(NOON), 80.0, 1)
+    assert first.occupancy_mean == pytest.approx(1.5)
+    assert first.density_per_m2 == pytest.approx((0.1 * 60 + 0.3 * 20) / 80)
+    assert (first.passed_in, first.passed_out) == (3, 1)
+    assert (second.density_per_m2, second.passed_in, second.events) == (None, None, 0)
+    assert (third.start_utc_s, third.watched_s, third.events) == (int(NOON) + 7200, 0.0, 1)
+    with pytest.raises(UserError, match="multiple of 60"):
+        store.series(TimeRange(), 90)
+
+
+def test_a_heat_map_sums_cells_in_metres(store, write):
+    write(put_minute(minute(1), True), put_minute(minute(2, heat={(1, -2): 5.0}), True))
+    heat = store.heat_map()
+    assert (heat.cell_m, heat.x_m, heat.y_m) == (0.5, 0.0, -1.0)
+    np.testing.assert_allclose(heat.person_s, [[0, 35], [0, 0], [60, 0]])
+    assert store.heat_map(TimeRange(camera="yard")).person_s.shape == (0, 0)
+
+
+def test_notices_come_newest_first(store, write):
+    for number in range(3):
+        write(add_notice(f"n{number}", StatusNotice("door", "source", number == 2, f"{number}", NOON + number)))
+    assert [(n.sentence, n.ok) for n in store.notices(limit=2)] == [("2", True), ("1", False)]
+
+
+def test_what_is_stored_again_is_there_once(store, write):
+    for _ in range(2):
+        write(add_event(event(1)), add_notice("n", StatusNotice("", "storage", True, "well", NOON)))
+    write(put_minute(minute(1, watched_s=10.0), False), put_minute(minute(1, watched_s=60.0), True))
+    assert store.events().total == 1
+    assert [m.watched_s for m in store.minutes()] == [60.0]
+    assert len(store.notices()) == 1
+
+
+def test_the_fingerprint_changes_with_what_is_stored(store, write):
+    seen = {store.fingerprint()}
+    for statement in (
+        add_event(event(1)),
+        put_minute(minute(1, watched_s=1.0), False),
+        put_minute(minute(1, watched_s=2.0), False),
+    ):
+        write(statement)
+        seen.add(store.fingerprint())
+    assert len(seen) == 4
+    assert store.fingerprint() in seen
+
+
+def test_exports_have_the_same_rows_as_csv_and_json(store, write):
+    write(add_event(event(1, camera="=cmd()")), add_event(event(2, same_group=None)), put_minute(minute(1), True))
+    write(add_notice("n", StatusNotice("door", "source", False, "gone", NOON)))
+    for kind, columns in COLUMNS.items():
+        rows = list(export_rows(store, kind, TimeRange()))
+        assert json.loads("".join(json_parts(rows))) == rows
+        table = list(csv.DictReader(io.StringIO("".join(csv_lines(rows, columns)))))
+        assert [tuple(row) for row in table] == [columns] * len(rows)
+    events = list(
+        csv.DictReader(io.StringIO("".join(csv_lines(export_rows(store, "events", TimeRange()), COLUMNS["events"]))))
+    )
+    assert events[1]["camera"] == "'=cmd()"
+    assert (events[0]["same_group"], events[1]["same_group"]) == ("", "0")
+    assert events[1]["start_utc"] == "2026-01-01T12:00:00.000Z"
+    assert list(json_parts([])) == ["[]\n"]
+
+
+def test_times_are_iso_8601_in_utc():
+    assert iso_utc(NOON + 0.25) == "2026-01-01T12:00:00.250Z"
+
+
+def test_an_older_database_is_brought_up_to_date_and_keeps_its_rows(tmp_path):
+    path = tmp_path / "old.sqlite"
+    old = sqlite3.connect(path)
+    for statement in MIGRATIONS[0]:
+        old.execute(statement)
+    old.execute("PRAGMA user_version = 1")
+    first = add_event(event(1))
+    old.execute(first.sql, first.parameters)
+    old.commit()
+    old.close()
+    store = Store.open(path)
+    assert store.events().total == 1
+    assert store.statistics()["outbox"] == 0
+
+
+def test_a_newer_database_is_refused_and_left_alone(tmp_path):
+    path = tmp_path / "new.sqlite"
+    new = sqlite3.connect(path)
+    new.execute("PRAGMA user_version = 99")
+    new.close()
+    with pytest.raises(UserError, match="schema 99"):
+        Store.open(path)
+
+
+def test_a_file_that_is_no_database_is_said(tmp_path):
+    path = tmp_path / "history.sqlite"
+    path.write_bytes(b"something else" * 100)
+    with pytest.raises(UserError, match="restore"):
+        Store.open(path)
+
+
+def test_a_store_that_is_not_there_is_said(tmp_path):
+    with pytest.raises(UserError, match="does not exist"):
+        Store(tmp_path / "history.sqlite").events()

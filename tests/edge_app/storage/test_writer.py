@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import time
+from collections import namedtuple
+
+import pytest
+
+from edge_app.storage import StorageConfig, Store
+from edge_app.storage.statements import Statement, add_event, put_minute
+from edge_app.storage.writer import STEADY_S, HistoryWriter
+from tests.edge_app.storage.made import NOON, event, minute
+
+DAY_S = 86400.0
+
+
+class Clock:
+    """A wall clock and a monotonic one that go together until the first is set."""
+
+    def __init__(self):
+        self.now, self.offset = 1000.0, NOON
+
+    def utc(self):
+        return self.now + self.offset
+
+    def monotonic(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def writer(config, clock):
+    """A writer without its thread: tests say when it acts."""
+    told = []
+    made = HistoryWriter(config, on_notice=told.append, utc=clock.utc, monotonic=clock.monotonic)
+    made.told = told
+    yield made
+    if made.is_open:
+        made.stop()
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small tmpfs needs root")
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"a small tmpfs cannot be mounted here: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def totals(path):
+    return Store(path).events().total
+
+
+def test_rows_of_one_call_are_committed_together_or_not_at_all(writer):
+    writer.put([add_event(event(1)), Statement("INSERT INTO nowhere VALUES (1)", ())])
+    writer.tick()
+    assert totals(writer.path) == 0
+    assert "no such table" in writer.paused
+
+
+def test_a_row_that_cannot_be_stored_does_not_hold_up_the_others(writer, caplog):
+    writer.put([add_event(event(1, min_distance_m=float("nan"))), add_event(event(2, id_a=2**70)), add_event(event(3))])
+    writer.tick()
+    assert [e.uid for e in Store(writer.path).events().events] == ["run-3"]
+    assert writer.lost == 2
+    assert "a row was not stored" in caplog.text
+
+
+def test_a_full_queue_counts_what_is_lost(config, clock):
+    writer = HistoryWriter(config.model_copy(update={"queue": 10}), utc=clock.utc, monotonic=clock.monotonic)
+    for number in range(25):
+        writer.put([add_event(event(number))])
+    writer.stop()
+    assert totals(writer.path) == 10
+    assert writer.lost == 15
+
+
+def test_handing_over_does_not_wait_for_the_disk(writer):
+    blocker = sqlite3.connect(writer.path, isolation_level=None)
+    blocker.execute("BEGIN EXCLUSIVE")
+    since = time.perf_counter()
+    writer.put(add_event(event(number)) for number in range(100))
+    assert time.perf_counter() - since < 0.5
+    blocker.execute("ROLLBACK")
+    blocker.close()
+    writer.tick()
+    assert totals(writer.path) == 100
+
+
+def test_writing_pauses_with_a_notice_while_the_disk_is_nearly_full_and_loses_nothing(config, clock, monkeypatch):
+    free = 500
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(0, 0, free << 20))
+    told = []
+    config = config.model_copy(update={"min_free_mb": 100})
+    writer = HistoryWriter(config, on_notice=told.append, utc=clock.utc, monotonic=clock.monotonic)
+    for step, free in enumerate([500, 99, 50, 105, 120]):  # noqa: B007 - read by the lambda
+        clock.now += 10
+        writer.put([add_event(event(step))])
+        writer.tick()
+        assert totals(writer.path) == [1, 1, 1, 1, 5][step]
+    assert [(n.kind, n.ok) for n in told] == [("storage", False), ("storage", True)]
+    assert "99 MB are free" in told[0].sentence
+    writer.stop()
+    assert writer.lost == 0
+
+
+def test_a_disk_that_is_really_full_loses_nothing_and_breaks_nothing(small_disk, clock):
+    told = []
+    config = StorageConfig(folder=small_disk, min_free_mb=0)
+    writer = HistoryWriter(config, on_notice=told.append, utc=clock.utc, monotonic=clock.monotonic)
+    writer.put([add_event(event(0))])
+    writer.tick()
+    ballast = small_disk / "ballast"
+    with pytest.raises(OSError, match="No space left"), ballast.open("wb", buffering=0) as stream:
+        while True:
+            stream.write(b"x" * 4096)
+    for number in range(1, 4):
+        clock.now += 10
+        writer.put(add_event(event(1000 * number + i)) for i in range(500))
+        writer.tick()
+    assert [n.ok for n in told] == [False]
+    assert "full" in told[0].sentence
+    assert totals(writer.path) < 1501
+    ballast.unlink()
+    clock.now += 10
+    writer.tick()
+    assert [n.ok for n in told] == [False, True]
+    writer.stop()
+    assert totals(config.path) == 1501
+    assert sqlite3.connect(config.path).execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_old_rows_go_once_the_clock_has_run_on_steadily(writer, clock):
+    writer.put(
+        [add_event(event(1, start=NOON - 100 * DAY_S)), put_minute(minute(1, start=int(NOON - 91 * DAY_S)), True)]
+    )
+    writer.put([add_event(event(2, start=NOON - 89 * DAY_S))])
+    writer.tick()
+    clock.now += STEADY_S - 60
+    writer.tick()
+    assert totals(writer.path) == 2
+    clock.now += 120
+    writer.tick()
+    assert [e.uid for e in Store(writer.path).events().events] == ["run-2"]
+    assert Store(writer.path).minutes() == []
+
+
+def test_a_clock_that_is_wrong_for_a_while_deletes_nothing(writer, clock):
+    writer.put([add_event(event(1, start=NOON))])
+    clock.now += 2 * STEADY_S
+    writer.tick()
+    clock.offset += 3650 * DAY_S
+    for _ in range(50):
+        clock.now += 60
+        writer.tick()
+    clock.offset -= 3650 * DAY_S
+    clock.now += 2 * STEADY_S
+    writer.tick()
+    assert totals(writer.path) == 1
+
+
+def test_the_oldest_rows_go_when_the_database_is_too_large_and_the_file_shrinks(config, clock):
+    config = config.model_copy(update={"max_mb": 4})
+    writer = HistoryWriter(config, utc=clock.utc, monotonic=clock.monotonic)
+    heat = {(x, y): 1.0 for x in range(60) for y in range(60)}
+    writer.put(put_minute(minute(i, start=int(NOON) + 60 * i, heat=heat), True) for i in range(300))
+    writer.tick()
+    assert writer.path.stat().st_size + writer.path.with_name("history.sqlite-wal").stat().st_size > 8 << 20
+    for _ in range(20):
+        clock.now += 60
+        writer.tick()
+    writer.stop()
+    assert config.path.stat().st_size <= 4.2 * (1 << 20)
+    kept = [m.minute_utc_s for m in Store(config.path).minutes()]
+    assert kept[-1] == int(NOON) + 60 * 299
+    assert len(kept) == pytest.approx(4 * (1 << 20) / (8 * 3600), rel=0.15)

@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+from edge_app.detector import detect
+from edge_app.manifest import InputSpec
+from edge_app.preprocess import resize_to_input
+from edge_app.records import Detections
+from edge_app.tiles.config import TilesConfig
+from edge_app.tiles.merge import merge_views
+from edge_app.tiles.plan import Tile, person_heights, plan_tiles
+from edge_app.tiles.tiled_detector import TiledDetector, with_tiles
+from tests.edge_app.synthetic import boxes_of_people, camera_looking_down
+
+CAMERA = camera_looking_down(height_m=5.0, tilt_deg=20.0, focal_px=900.0, width=1280, height=720)
+SIZE = (1280, 720)
+MODEL = (300, 300)
+
+
+def inside(box, tile):
+    return tile.x <= box[0] and tile.y <= box[1] and box[2] <= tile.x + tile.width and box[3] <= tile.y + tile.height
+
+
+def test_every_small_person_lies_uncut_in_a_tile_in_which_they_are_not_small():
+    tiles = plan_tiles(SIZE, MODEL, CAMERA, TilesConfig())
+    x, y = np.meshgrid(np.linspace(-15, 15, 61), np.linspace(4, 45, 83))
+    people = boxes_of_people(CAMERA, np.column_stack([x.ravel(), y.ravel()])).bbox
+    whole = (people[:, :2] >= 0).all(axis=1) & (people[:, 2] <= 1280) & (people[:, 3] <= 720)
+    height = people[:, 3] - people[:, 1]
+    small = people[whole & (height * 300 / 720 < 64) & (height >= 17)]
+    assert len(small) > 500
+    for box in small:
+        best = max((box[3] - box[1]) * MODEL[1] / tile.height for tile in tiles if inside(box, tile))
+        assert best >= 0.9 * min(64.0, box[3] - box[1])
+
+
+def test_near_people_get_no_tiles():
+    near = camera_looking_down(height_m=2.5, tilt_deg=50.0, focal_px=900.0, width=1280, height=720)
+    assert plan_tiles(SIZE, MODEL, near, TilesConfig()) == ()
+
+
+def test_heights_are_those_of_the_camera():
+    feet = CAMERA.ground_to_image(np.array([[0.0, 20.0]]))
+    head = CAMERA.world_to_image(np.array([[0.0, 20.0, 1.7]]))
+    assert person_heights(CAMERA, feet[:, 1]) == pytest.approx([feet[0, 1] - head[0, 1]], rel=1e-6)
+
+
+@pytest.mark.parametrize("camera", [None, CAMERA])
+@pytest.mark.parametrize("most", [1, 3, 12])
+def test_there_are_never_more_tiles_than_allowed(camera, most):
+    tiles = plan_tiles(SIZE, MODEL, camera, TilesConfig(max_tiles=most))
+    assert len(tiles) <= most
+    assert all(tile.x + tile.width <= 1280 and tile.y + tile.height <= 720 for tile in tiles)
+
+
+def test_without_a_calibration_tiles_cover_all_of_the_picture():
+    covered = np.zeros((720, 1280), np.bool_)
+    for tile in plan_tiles(SIZE, MODEL, None, TilesConfig(max_tiles=24)):
+        covered[tile.y : tile.y + tile.height, tile.x : tile.x + tile.width] = True
+    assert covered.all()
+
+
+def test_a_picture_no_larger_than_the_input_has_no_tiles():
+    assert plan_tiles((300, 300), MODEL, None, TilesConfig()) == ()
+
+
+def found(*boxes):
+    return Detections(np.array([box[:4] for box in boxes], np.float32), np.array([box[4] for box in boxes], np.float32))
+
+
+LEFT, RIGHT = Tile(0, 0, 300, 300), Tile(200, 0, 300, 300)
+
+
+def test_one_person_in_two_tiles_and_the_whole_picture_is_one():
+    merged = merge_views(
+        [
+            (found((220, 100, 260, 200, 0.5)), None),
+            (found((221, 101, 259, 199, 0.9)), LEFT),
+            (found((219, 99, 261, 201, 0.8)), RIGHT),
+        ],
+        (500, 300),
+    )
+    np.testing.assert_allclose(merged.bbox, [[221, 101, 259, 199]])
+
+
+def test_a_half_person_at_a_seam_gives_way_to_the_whole_one_even_with_the_higher_score():
+    merged = merge_views(
+        [
+            (Detections.empty(), None),
+            (found((270, 100, 300, 200, 0.95)), LEFT),
+            (found((270, 100, 330, 200, 0.6)), RIGHT),
+        ],
+        (500, 300),
+    )
+    np.testing.assert_allclose(merged.bbox, [[270, 100, 330, 200]])
+
+
+def test_two_people_side_by_side_at_a_seam_stay_two():
+    pair = ((240, 100, 268, 180, 0.9), (266, 102, 296, 182, 0.8))
+    merged = merge_views([(Detections.empty(), None), (found(*pair), LEFT), (found(*pair), RIGHT)], (500, 300))
+    assert len(merged) == 2
+
+
+def test_two_people_whom_one_look_tells_apart_are_not_merged():
+    close = ((100, 100, 140, 200, 0.9), (112, 100, 152, 200, 0.8))
+    merged = merge_views([(found(*close), None), (Detections.empty(), LEFT)], (500, 300))
+    assert len(merged) == 2
+
+
+class MarkFinder:
+    """Finds the one bright spot of a picture; takes as long as it is told."""
+
+    name = "mark finder"
+    input = InputSpec(width=100, height=100, dtype="uint8")
+
+    def __init__(self, seconds=0.0):
+        self.seconds = seconds
+        self.calls = 0
+
+    def preprocess(self, image):
+        return resize_to_input(image, 100, 100, "stretch")
+
+    def invoke(self, tensor):
+        self.calls += 1
+        time.sleep(self.seconds)
+        return tensor
+
+    def decode(self, outputs, geometry):
+        rows, columns = np.nonzero(outputs[:, :, 0] > 250)
+        if len(rows) == 0:
+            return Detections.empty()
+        box = np.array([[rows.min(), columns.min(), rows.max() + 1, columns.max() + 1]]) / 100
+        return Detections(geometry.boxes_to_source(box), np.array([0.9], np.float32))
+
+
+def marked(x, y):
+    image = np.zeros((400, 400, 3), np.uint8)
+    image[y : y + 8, x : x + 8] = 255
+    return image
+
+
+def test_boxes_of_tiles_are_in_the_source_pixels_of_the_whole_picture():
+    detector = TiledDetector(MarkFinder(), TilesConfig(mode="on", max_tiles=64), None, in_real_time=False)
+    for x, y in ((10, 20), (190, 205), (330, 380)):
+        box = detect(detector, marked(x, y)).bbox
+        np.testing.assert_allclose(box, [[x, y, x + 8, y + 8]], atol=4.1)
+
+
+def test_a_new_size_gets_new_tiles():
+    detector = TiledDetector(MarkFinder(), TilesConfig(mode="on"), None, in_real_time=False)
+    detect(detector, marked(10, 10))
+    before = detector.tiles
+    detect(detector, np.zeros((200, 100, 3), np.uint8))
+    assert detector.tiles != before
+    assert all(tile.x + tile.width <= 100 and tile.y + tile.height <= 200 for tile in detector.tiles)
+
+
+def test_automatic_tiles_keep_to_the_time_and_all_get_their_turn_those_with_people_more_often():
+    inner = MarkFinder(0.01)
+    detector = TiledDetector(inner, TilesConfig(mode="auto", budget_ms=45, max_tiles=64), None, in_real_time=True)
+    looked = {}
+    for _ in range(40):
+        before = inner.calls
+        tensors, geometry = detector.preprocess(marked(10, 10))
+        detector.invoke(tensors)
+        detector.attend(np.array([[5, 5, 20, 20]], np.float32))
+        assert inner.calls - before <= 4
+        for tile in geometry.tiles[1:]:
+            looked[tile] = looked.get(tile, 0) + 1
+    assert set(looked) == set(detector.tiles)
+    assert looked[detector.tiles[0]] >= 2 * np.median(list(looked.values()))
+
+
+def test_offline_all_tiles_are_looked_at_so_that_results_can_be_had_again():
+    inner = MarkFinder(0.005)
+    detector = TiledDetector(inner, TilesConfig(mode="auto", budget_ms=1), None, in_real_time=False)
+    tensors, _ = detector.preprocess(marked(10, 10))
+    assert len(tensors) == 1 + len(detector.tiles)
+
+
+def test_tiles_that_are_off_leave_the_detector_as_it_is():
+    inner = MarkFinder()
+    assert with_tiles(inner, TilesConfig(), None, in_real_time=True) is inner

@@ -1,0 +1,14 @@
+"""Puts events and minutes into a history that nobody else writes."""
+
+from __future__ import annotations
+
+from edge_app.storage import Store
+from edge_app.storage.schema import open_for_writing
+from edge_app.storage.statements import add_event, put_minute
+
+
+def put(store: Store, events=(), minutes=()):
+    connection = open_for_writing(store.path)
+    for statement in [*map(add_event, events), *(put_minute(one, closed=True) for one in minutes)]:
+        connection.execute(statement.sql, statement.parameters)
+    connection.close()
