@@ -13,20 +13,32 @@ DEMO := .venv-demo
 DEV := .venv-test
 CLIP := edge_app/sample/pets_s2l1_excerpt.mp4
 
+# Debian packages that tests need: an RTSP server to kill and freeze.
+SYSTEM_PACKAGES := python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good
+
 .DELETE_ON_ERROR:
-.PHONY: demo test lint clean
+.PHONY: demo test lint system clean
 
 demo: $(DEMO)/.installed
 	$(DEMO)/bin/python -m edge_app analyze $(CLIP) --config config/demo.yaml --out out/demo
 	$(DEMO)/bin/python -m edge_app run --config config/demo.yaml --port $(PORT)
 
-test: lint
+test: system lint
 	$(DEV)/bin/python -m pytest $(PYTEST_ARGS)
 
 lint: $(DEV)/.installed
 	$(DEV)/bin/ruff check .
 	$(DEV)/bin/ruff format --check .
 	$(DEV)/bin/mypy
+
+# Installs what is missing where that is possible; elsewhere the tests that need it skip and say why.
+system:
+	@missing=$$(for package in $(SYSTEM_PACKAGES); do \
+	  dpkg-query --show --showformat '$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || echo $$package; done); \
+	if [ -z "$$missing" ]; then exit 0; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update --quiet=2 && apt-get install --yes --quiet=2 --no-install-recommends $$missing >/dev/null; \
+	else echo "missing for some tests, which will skip:" $$missing; fi
 
 $(DEMO)/.installed: EXTRAS := cpu
 $(DEV)/.installed: EXTRAS := cpu,train,dev
