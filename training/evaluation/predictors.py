@@ -9,8 +9,8 @@ from typing import Any, Optional
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_app.box_decoding import decode_boxes, non_maximum_suppression
 from edge_app.bench.hog import HogDetector
+from edge_app.box_decoding import decode_boxes, non_maximum_suppression
 from edge_app.calibration import load_camera
 from edge_app.config import ModelConfig
 from edge_app.detector import Detector, detect, load_detector
