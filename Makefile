@@ -13,6 +13,10 @@ DEMO := .venv-demo
 DEV := .venv-test
 CLIP := edge_app/sample/pets_s2l1_excerpt.mp4
 
+# Debian packages that tests need: an RTSP server to kill and freeze, a broker, a database, a browser and its driver.
+SYSTEM_PACKAGES := mosquitto postgresql chromium chromium-driver openssl \
+  python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good
+
 .DELETE_ON_ERROR:
 .PHONY: demo test lint system clean
 
@@ -20,10 +24,7 @@ demo: $(DEMO)/.installed
 	$(DEMO)/bin/python -m edge_app analyze $(CLIP) --config config/demo.yaml --out out/demo
 	$(DEMO)/bin/python -m edge_app run --config config/demo.yaml --port $(PORT)
 
-# Servers and programs that tests need; they skip with a reason where these are absent.
-SYSTEM_PACKAGES ?= mosquitto postgresql chromium chromium-driver openssl
-
-test: lint system
+test: system lint
 	$(DEV)/bin/python -m pytest $(PYTEST_ARGS)
 
 lint: $(DEV)/.installed

@@ -169,7 +169,9 @@ def operators(models: tuple[Path, ...]) -> None:
 
 
 @click.command()
-@click.option("--model", type=_FILE, required=True, help=".tflite, .keras or frozen graph (.pb)")
+@click.option(
+    "--model", type=_FILE, required=True, help=".tflite, .keras, frozen graph (.pb), or opencv-hog to compare"
+)
 @click.option("--data", type=_FILE, required=True, help="COCO JSON file, or a folder with labels.json")
 @click.option("--video", type=_FILE, help="take pictures from this video; the labels name its frames")
 @click.option("--resize", type=click.Choice(["stretch", "letterbox"]), default="stretch", help="for .keras and .pb")
@@ -198,7 +200,7 @@ def evaluate(
     labelled = load_labelled_pictures(data, video)
     if frames is not None:
         labelled = labelled.within(*frames)
-    if model.suffix.lower() != ".tflite":
+    if model.suffix.lower() in (".keras", ".pb"):
         start_tensorflow()
     predict = load_predictor(model, resize=resize, tiles=TilesConfig(mode="on" if tiles else "off"), camera=camera)
     scores = evaluate_detector(

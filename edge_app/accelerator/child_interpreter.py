@@ -159,8 +159,14 @@ class ChildInterpreter:
             return "the accelerator's process closed its connection; report this"
         self._errors.seek(0, os.SEEK_END)
         self._errors.seek(max(0, self._errors.tell() - 2000))
-        lines = self._errors.read().decode("utf-8", "replace").strip().splitlines()
+        lines = [
+            line
+            for line in self._errors.read().decode("utf-8", "replace").splitlines()
+            if line.strip() and not line.startswith("INFO:")
+        ]
         said = f", which said: {lines[-1][:200]}" if lines else ""
+        if code == -signal.SIGKILL:
+            return f"the accelerator's process was killed by SIGKILL: by somebody, or for lack of memory{said}"
         if code < 0:
             return (
                 f"the accelerator's process was killed by {_signal_name(-code)}: runtime and libedgetpu do not fit, or "

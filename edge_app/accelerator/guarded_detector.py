@@ -113,7 +113,7 @@ class GuardedDetector:
         goes_on = "people are found by the CPU, slower" if self._fallback is not None else "nobody is found until then"
         self._tell(False, f"{reason}; {goes_on}, and the accelerator is tried again")
         with self._lock:
-            if self._opening is None or not self._opening.is_alive():
+            if self._opening is None:
                 self._opening = threading.Thread(target=self._open_again, name="accelerator", daemon=True)
                 self._opening.start()
 
@@ -129,7 +129,10 @@ class GuardedDetector:
                 log.error("the accelerator's model takes %s, the CPU's %s", detector.input, self.input)
                 return
             self.reopened += 1
-            self._accelerated = detector
+            with self._lock:
+                # From here on a failure needs another thread: this one is about to end.
+                self._opening = None
+                self._accelerated = detector
             self._tell(True, f"the accelerator works again (opened in {time.monotonic() - since_s:.1f} s)")
             # Not reset: one that comes and goes is tried less and less often.
             return

@@ -90,17 +90,6 @@ def test_a_shipped_configuration_checks_out_with_all_that_it_names():
     assert done.stdout.endswith("config/demo.yaml: valid\n")
 
 
-def test_bench_prints_every_stage_and_the_three_kinds_of_run():
-    done = edge_app("bench", "--config", "config/demo.yaml", "--rounds", "1", "--json")
-    assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout)
-    assert list(result["stages_ms"]) == [
-        "decode", "preprocess", "inference", "boxes", "track, ground, events", "write results",
-    ]  # fmt: skip
-    assert set(result["frames_per_s"]) == {"sequential", "overlapped", "analyze"}
-    assert all(rate > 0 for rate in result["frames_per_s"].values())
-
-
 def test_the_schema_is_json():
     assert "properties" in json.loads(edge_app("config", "schema").stdout)
 

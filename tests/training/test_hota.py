@@ -6,8 +6,6 @@ import pytest
 from training.scene_evaluation.hota import score_hota
 from training.scene_evaluation.scene_files import SceneRows
 
-pytest.importorskip("trackeval", reason="TrackEval is not installed; pip install -e '.[dev]'")
-
 
 def rows(*items):
     """Rows (frame, id, left): boxes of 10 x 20 pixels."""

@@ -9,6 +9,7 @@ from typing import Any, Optional
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_app.bench.hog import HogDetector
 from edge_app.box_decoding import decode_boxes, non_maximum_suppression
 from edge_app.calibration import load_camera
 from edge_app.config import ModelConfig
@@ -25,6 +26,7 @@ RawHeads = Callable[[NDArray[np.float32]], tuple[Any, Any]]
 # Boxes under this score are noise in every metric, and a frozen model hands out almost none above rank 100.
 _LOWEST_SCORE = 0.01
 _PERSON_COLUMN = 1
+OPENCV_HOG = "opencv-hog"
 
 
 def load_predictor(
@@ -38,7 +40,7 @@ def load_predictor(
     """Load a detector by its file's ending.
 
     Args:
-        path: ``.tflite``, ``.keras`` or ``.pb`` (frozen graph).
+        path: ``.tflite``, ``.keras`` or ``.pb`` (frozen graph); or ``opencv-hog``, OpenCV's own, to compare with.
         resize: for Keras and frozen graphs; a ``.tflite`` has it in its manifest.
         threads: CPU threads of the TensorFlow Lite interpreter.
         tiles: look closer as the device does; for a ``.tflite``.
@@ -48,6 +50,8 @@ def load_predictor(
         UserError: the file is missing or of no known kind, or tiles were asked of another kind than ``.tflite``.
     """
     kind = path.suffix.lower()
+    if str(path) == OPENCV_HOG:
+        return HogDetector()
     if tiles is not None and tiles.mode != "off" and kind != ".tflite":
         raise UserError(f"tiles are what the device does with a .tflite model, and {path} is none; export it first")
     if kind == ".tflite":

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import json
+import logging
+import socket
+
+import numpy as np
+import pytest
+from flask import Flask
+
+from edge_app.config import SAMPLE, parse_config
+from edge_app.json_logs import JsonFormatter
+from edge_app.live.monitoring import Monitoring, monitoring_pages
+from edge_app.live.run import LiveSystem
+from edge_app.live.watchdog import Watchdog
+from tests.edge_app.waiting import wait_until
+
+CLIP = str(SAMPLE / "pets_s2l1_excerpt.mp4")
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory):
+    """Two cameras of one configuration: a recording, and a USB camera that is not plugged in."""
+    content = {
+        "cameras": {
+            "lobby": {"source": {"uri": CLIP, "loop": True}},
+            "yard": {"source": {"uri": "97"}},
+        }
+    }
+    running = LiveSystem(parse_config(content, "test", tmp_path_factory.mktemp("live")))
+    running.start()
+    wait_until(lambda: running.runners["lobby"].state.health()["frames"] >= 3, 60.0)
+    wait_until(lambda: running.runners["yard"].state.health()["source"] == "lost")
+    yield running
+    running.stop()
+
+
+def test_one_camera_that_is_away_does_not_disturb_the_other(system):
+    assert system.runners["lobby"].state.health()["fault"] is None
+    assert "/dev/video97 is not there" in system.runners["yard"].state.health()["fault"]
+
+
+def test_prometheus_gets_every_camera_and_stage(system):
+    app = Flask(__name__)
+    app.register_blueprint(monitoring_pages(Monitoring(system.runners, system.inference, system.detector)))
+    reply = app.test_client().get("/metrics")
+    assert reply.status_code == 200
+    lines = reply.text.splitlines()
+
+    def value(name):
+        return next(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))
+
+    assert value('edge_app_frames_total{camera="lobby"}') >= 3
+    assert value('edge_app_source_state{camera="lobby",state="live"}') == 1
+    assert value('edge_app_source_state{camera="yard",state="lost"}') == 1
+    assert value('edge_app_stage_seconds{camera="lobby",quantile="0.5",stage="inference"}') > 0
+    assert value("edge_app_inferences_total") >= 3
+    assert np.isnan(value('edge_app_delay_p95_seconds{camera="yard"}'))
+
+
+def test_systemd_is_told_that_all_is_well_and_not_when_frames_are_stuck(system, tmp_path, monkeypatch):
+    path = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(path))
+        systemd.settimeout(5.0)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(path))
+        monkeypatch.setenv("WATCHDOG_USEC", "100000")
+        watchdog = Watchdog(system.runners, system.inference)
+        watchdog.start()
+        assert systemd.recv(64) == b"READY=1"
+        assert systemd.recv(64) == b"WATCHDOG=1"
+        watchdog.stop()
+    assert watchdog.is_well()
+    stuck = {**system.runners["lobby"].state.health(), "newest_frame_age_s": 31.0, "source": "live"}
+    monkeypatch.setattr(system.runners["lobby"].state, "health", lambda: stuck)
+    assert not watchdog.is_well()
+
+
+def test_a_log_line_as_json_holds_message_and_traceback():
+    try:
+        raise ValueError("on purpose")
+    except ValueError as error:
+        record = logging.LogRecord(
+            "edge_app", logging.ERROR, "f", 1, "it %s", ("failed",), (ValueError, error, error.__traceback__)
+        )
+    line = json.loads(JsonFormatter().format(record))
+    assert (line["level"], line["message"]) == ("ERROR", "it failed")
+    assert "ValueError: on purpose" in line["exception"]
+    assert line["time"].endswith("+00:00")
