@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, Literal, Optional
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from edge_app.alerts.config import AlertsConfig
+from edge_app.config_keys import known_keys
 from edge_app.config_section import Section
 from edge_app.delivery.config import MqttConfig
 from edge_app.errors import UserError, did_you_mean
@@ -232,7 +233,7 @@ def _explain(error: ValidationError) -> str:
         location = [str(part) for part in mistake["loc"]]
         key = ".".join(location) or "configuration"
         if mistake["type"] == "extra_forbidden":
-            known = _known_keys(location[:-1])
+            known = known_keys(Config, location[:-1])
             hint = did_you_mean(location[-1], known) or f" (known keys: {', '.join(known)})"
             sentences.append(f"unknown key '{key}'{hint}")
         else:
@@ -240,13 +241,3 @@ def _explain(error: ValidationError) -> str:
             given = "" if _SECRET_KEYS.intersection(location) else masked(f", not {mistake['input']!r}")
             sentences.append(f"'{key}': {message[:1].lower()}{message[1:]}{given}")
     return "; ".join(sentences)
-
-
-def _known_keys(location: list[str]) -> list[str]:
-    model: Any = Config
-    for part in location:
-        annotation = model.model_fields[part].annotation
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return []
-        model = annotation
-    return list(model.model_fields)
