@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from edge_app.alerts.config import AlertsConfig
+from edge_app.config_keys import known_keys
 from edge_app.config_section import Section
 from edge_app.delivery.config import MqttConfig
 from edge_app.errors import UserError, did_you_mean
@@ -310,7 +311,7 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
         location = [str(part) for part in mistake["loc"]]
         key = ".".join(location) or "configuration"
         if mistake["type"] == "extra_forbidden":
-            known = _known_keys(model, location[:-1])
+            known = known_keys(model, location[:-1])
             hint = did_you_mean(location[-1], known) or f" (known keys: {', '.join(known)})"
             sentences.append(f"unknown key '{key}'{hint}")
         else:
@@ -321,12 +322,3 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
             about = f"'{key}': " if location else ""
             sentences.append(f"{about}{message[:1].lower()}{message[1:]}{given}")
     return "; ".join(sentences)
-
-
-def _known_keys(model: type[BaseModel], location: list[str]) -> list[str]:
-    for part in location:
-        field = model.model_fields.get(part)
-        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
-            return []
-        model = field.annotation
-    return list(model.model_fields)

@@ -164,6 +164,7 @@ def _connected(workers: Optional[int], scheduler: Optional[str]) -> Iterator[Any
         raise UserError(
             "many videos at once need Dask; install it with: pip install 'edge-social-distancing[scale]'"
         ) from error
+    logging.getLogger("distributed").setLevel(logging.WARNING)
     # A video that kills its worker twice is the cause, not the victim.
     with dask.config.set({"distributed.scheduler.allowed-failures": 1}):
         if scheduler is None:

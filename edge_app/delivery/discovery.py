@@ -31,7 +31,6 @@ def discovery_messages(
         payload: dict[str, Any] = {
             "name": name,
             "unique_id": f"{node}-{field}",
-            "object_id": f"{_identifier(camera)}_{field}",
             "state_topic": state_topic,
             "value_template": f"{{{{ value_json.{field} }}}}",
             "availability_topic": status_topic,

@@ -19,6 +19,8 @@ from edge_app.storage.rows import CELL_M, MinuteAggregate
 _MAX_STEP_S = 2.0
 # Finished minutes that wait while the disk refuses: a day.
 _MOST_FINISHED = 1440
+# Seconds without anybody after which a running minute is stored all the same.
+_IDLE_S = 10.0
 # Cells of one minute: a square of 64 by 64, 32 m each way; a wrong calibration must not fill the disk.
 _MOST_CELLS = 4096
 _FARTHEST_CELL = 2**15 - 1
@@ -32,6 +34,7 @@ class _Running:
     minute_utc_s: int
     passed_before: tuple[int, int]
     watched_s: float = 0.0
+    taken_s: float = 0.0
     person_s: float = 0.0
     exposed_person_s: float = 0.0
     violating_pair_s: float = 0.0
@@ -76,15 +79,21 @@ class MinuteAggregator:
                 self._finish()
                 self._running = _Running(self._new_uid(), minute_utc_s, self._passed())
             self._look(self._running, result)
-            self._changed = True
+            idle_s = self._running.watched_s - self._running.taken_s
+            self._changed = self._changed or bool(result.tracks.observed.any()) or idle_s >= _IDLE_S
 
     def take(self) -> tuple[list[MinuteAggregate], Optional[MinuteAggregate]]:
-        """Return the minutes that finished since the last call, and the running one if it changed."""
+        """Return the minutes that finished since the last call, and the running one if there is news.
+
+        While nobody is in sight there is news every ten seconds only, which spares the flash at night.
+        """
         with self._lock:
             finished, self._finished = self._finished, []
             changed, self._changed = self._changed, False
-            running = self._aggregate(self._running) if self._running is not None and changed else None
-            return finished, running
+            if self._running is None or not changed:
+                return finished, None
+            self._running.taken_s = self._running.watched_s
+            return finished, self._aggregate(self._running)
 
     def finish(self) -> None:
         """The camera stops: the running minute is over."""

@@ -38,7 +38,8 @@ def delete_oldest(connection: sqlite3.Connection) -> int:
     """
     deleted = 0
     for table in _TIMES:
-        first, last = connection.execute(f"SELECT MIN(seq), MAX(seq) FROM {table}").fetchone()
+        first = connection.execute(f"SELECT MIN(seq) FROM {table}").fetchone()[0]
+        last = connection.execute(f"SELECT MAX(seq) FROM {table}").fetchone()[0]
         if first is not None:
             until = first + int((last - first) * _SHARE)
             deleted += connection.execute(f"DELETE FROM {table} WHERE seq <= ?", [until]).rowcount

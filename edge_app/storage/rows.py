@@ -156,7 +156,7 @@ def pack_heat(heat: dict[tuple[int, int], float]) -> bytes:
 def unpack_heat(packed: bytes) -> dict[tuple[int, int], float]:
     """Read what ``pack_heat`` wrote."""
     cells = np.frombuffer(packed, _CELL)
-    return {(int(cell["x"]), int(cell["y"])): float(cell["person_s"]) for cell in cells}
+    return dict(zip(zip(cells["x"].tolist(), cells["y"].tolist()), cells["person_s"].tolist()))
 
 
 def heat_map(packed: list[bytes]) -> HeatMap:
@@ -165,6 +165,8 @@ def heat_map(packed: list[bytes]) -> HeatMap:
     if len(cells) == 0:
         return HeatMap(CELL_M, 0.0, 0.0, np.zeros((0, 0)))
     x, y = cells["x"].astype(np.int64), cells["y"].astype(np.int64)
-    summed = np.zeros((int(y.max() - y.min()) + 1, int(x.max() - x.min()) + 1))
-    np.add.at(summed, (y - y.min(), x - x.min()), cells["person_s"])
-    return HeatMap(CELL_M, float(x.min()) * CELL_M, float(y.min()) * CELL_M, summed)
+    left, low = int(x.min()), int(y.min())
+    columns, rows = int(x.max()) - left + 1, int(y.max()) - low + 1
+    seconds = cells["person_s"].astype(np.float64)
+    summed: FloatArray = np.bincount((y - low) * columns + (x - left), seconds, rows * columns).astype(np.float64)
+    return HeatMap(CELL_M, left * CELL_M, low * CELL_M, summed.reshape(rows, columns))

@@ -49,6 +49,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )""",
         "CREATE INDEX alert_by_time ON alert (utc_s, seq)",
     ),
+    ("CREATE INDEX minute_by_camera ON minute (camera, minute_utc_s, seq)",),
 )
 SCHEMA_VERSION = len(MIGRATIONS)
 

@@ -20,7 +20,7 @@ from edge_app.storage.lock import set_aside
 from edge_app.storage.minutes import MinuteAggregator
 from edge_app.storage.rows import MinuteAggregate, StoredEvent
 from edge_app.storage.schema import DamagedHistoryError
-from edge_app.storage.statements import Statement, add_event, add_notice, add_run, put_minute
+from edge_app.storage.statements import Statement, add_event, add_notice, add_run, put_minute, update_minute
 from edge_app.storage.store import minute_of
 from edge_app.storage.writer import HistoryWriter
 
@@ -64,6 +64,7 @@ class StorageSink:
         self._on_notice = on_notice
         self._numbers = itertools.count(1)
         self._cameras: dict[str, MinuteAggregator] = {}
+        self._begun: dict[str, str] = {}  # camera -> uid of its running minute, once that was handed to the writer
         self._broken: Optional[str] = None
         self.writer = self._open_writer(config)
         self.writer.put([add_run(self.run, time.time(), __version__, json.dumps(fingerprints or {}, sort_keys=True))])
@@ -125,7 +126,9 @@ class StorageSink:
             for minute in finished:
                 yield from self._finished(minute)
             if running is not None:
-                yield put_minute(running, closed=False)
+                known = self._begun.get(running.camera) == running.uid
+                self._begun[running.camera] = running.uid
+                yield update_minute(running) if known else put_minute(running, closed=False)
 
     def _finished(self, minute: MinuteAggregate) -> list[Statement]:
         return [put_minute(minute, closed=True), *self._along(minute.uid, minute)]

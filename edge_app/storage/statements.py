@@ -37,26 +37,32 @@ def add_event(event: StoredEvent) -> Statement:
     )  # fmt: skip
 
 
+_MINUTE_FIGURES = (
+    "watched_s", "people", "violating_people", "violating_pairs", "person_s", "exposed_person_s", "violating_pair_s",
+    "occupancy_max", "density_per_m2", "passed_in", "passed_out",
+)  # fmt: skip
+_MINUTE_COLUMNS = ("uid", "camera", "minute_utc_s", *_MINUTE_FIGURES, "heat", "closed")
+
+
 def put_minute(minute: MinuteAggregate, closed: bool) -> Statement:
     """Store a minute as far as it has come, in place of what was stored of it before."""
+    changed = ", ".join(f"{name} = excluded.{name}" for name in (*_MINUTE_FIGURES, "heat", "closed"))
     return Statement(
-        """INSERT INTO minute (uid, camera, minute_utc_s, watched_s, people, violating_people, violating_pairs,
-        person_s, exposed_person_s, violating_pair_s, occupancy_max, density_per_m2, passed_in, passed_out, heat,
-        closed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-        ON CONFLICT (uid) DO UPDATE SET watched_s = excluded.watched_s, people = excluded.people,
-        violating_people = excluded.violating_people, violating_pairs = excluded.violating_pairs,
-        person_s = excluded.person_s, exposed_person_s = excluded.exposed_person_s,
-        violating_pair_s = excluded.violating_pair_s, occupancy_max = excluded.occupancy_max,
-        density_per_m2 = excluded.density_per_m2, passed_in = excluded.passed_in, passed_out = excluded.passed_out,
-        heat = excluded.heat, closed = excluded.closed""",
-        (
-            minute.uid, minute.camera, minute.minute_utc_s, minute.watched_s, minute.people, minute.violating_people,
-            minute.violating_pairs, minute.person_s, minute.exposed_person_s, minute.violating_pair_s,
-            minute.occupancy_max, minute.density_per_m2, minute.passed_in, minute.passed_out, pack_heat(minute.heat),
-            closed,
-        ),
+        f"""INSERT INTO minute ({", ".join(_MINUTE_COLUMNS)}) VALUES ({", ".join("?" for _ in _MINUTE_COLUMNS)})
+        ON CONFLICT (uid) DO UPDATE SET {changed}""",
+        (minute.uid, minute.camera, minute.minute_utc_s, *_figures(minute), closed),
         durable=closed,
-    )  # fmt: skip
+    )
+
+
+def update_minute(minute: MinuteAggregate) -> Statement:
+    """Store how far a minute has come that was stored before: writes one page, where ``put_minute`` writes three."""
+    changed = ", ".join(f"{name} = ?" for name in (*_MINUTE_FIGURES, "heat"))
+    return Statement(f"UPDATE minute SET {changed} WHERE uid = ?", (*_figures(minute), minute.uid), durable=False)
+
+
+def _figures(minute: MinuteAggregate) -> tuple[Any, ...]:
+    return (*(getattr(minute, name) for name in _MINUTE_FIGURES), pack_heat(minute.heat))
 
 
 def add_notice(uid: str, notice: StatusNotice) -> Statement:

@@ -17,6 +17,11 @@ from edge_app.storage.schema import open_for_reading, open_for_writing
 
 MAX_PAGE = 1000
 _EXPORT_PAGE = 500
+# Jumps in the index from each camera to the next, where SELECT DISTINCT would read all of it.
+_CAMERAS = """WITH RECURSIVE found (name) AS (
+        SELECT MIN(camera) FROM {table}
+        UNION ALL SELECT (SELECT MIN(camera) FROM {table} WHERE camera > found.name) FROM found WHERE name IS NOT NULL
+    ) SELECT name FROM found WHERE name IS NOT NULL"""
 
 
 @dataclass(frozen=True)
@@ -80,8 +85,10 @@ class Store:
     def cameras(self) -> list[str]:
         """Return the names of all cameras that history knows."""
         with self._reading() as connection:
-            rows = connection.execute("SELECT camera FROM event UNION SELECT camera FROM minute ORDER BY 1")
-            return [row[0] for row in rows]
+            names = {
+                row[0] for table in ("event", "minute") for row in connection.execute(_CAMERAS.format(table=table))
+            }
+            return sorted(names)
 
     def events(
         self,
@@ -207,8 +214,10 @@ class Store:
         """Return a short text that changes whenever something is stored or deleted: an ETag."""
         with self._reading() as connection:
             rows = [
-                tuple(connection.execute(f"SELECT MIN(seq), MAX(seq) FROM {table}").fetchone())
+                # Two questions, since SQLite answers one about both ends by reading everything.
+                tuple(connection.execute(f"SELECT {end}(seq) FROM {table}").fetchone())
                 for table in ("event", "minute", "notice", "alert")
+                for end in ("MIN", "MAX")
             ]
             rows.append(
                 tuple(

@@ -28,6 +28,7 @@ STEADY_S = 3600.0
 _UPKEEP_S = 30.0
 # Pause after the disk refused a commit although there seemed to be room.
 _RETRY_S = 5.0
+_STOP_S = 10.0
 _MEBIBYTE = 1 << 20
 _OUTBOX_MOST = 100_000
 # What is wrong with one row, not with the database: it must not hold up the others for ever.
@@ -122,10 +123,13 @@ class HistoryWriter:
             time.sleep(0.005)
 
     def stop(self) -> None:
-        """Commit what waits and close the database."""
+        """Commit what waits and close the database; a disk that does not answer is not waited for."""
         self._stopping.set()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(_STOP_S)
+        if self._thread.is_alive():
+            log.error("the disk of %s does not answer; what was not stored is lost", self.path.parent)
+            return
         self.tick()
         self._resources.close()
 

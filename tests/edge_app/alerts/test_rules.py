@@ -146,6 +146,10 @@ def test_quiet_hours_know_midnight_and_time_zones(start, end, zone, expected):
     [
         ({"rules": [{"name": "a", "kind": "violatoin"}]}, "violatoin"),
         ({"rules": [{"name": "a", "kind": "occupancy"}]}, "above"),
+        ({"rules": [{"name": "a", "kind": "fault", "sustaind_s": 3}]}, "did you mean 'sustained_s'"),
+        ({"rules": [{"name": "a", "kind": "fault", "zzz": 3}]}, r"known keys: name, cameras, .*about"),
+        ({"quiet_hours": {"start": "22:00", "end": "06:00", "timezone": "UTC"}}, "did you mean 'time_zone'"),
+        ({"receivers": {"webhooks": [{"urls": "http://a/"}]}}, "did you mean 'url'"),
         ({"rules": [rule("violation"), rule("fault")]}, "two rules are named 'r'"),
         ({"quiet_hours": {"start": "24:00", "end": "06:00"}}, "such as 22:00"),
         ({"quiet_hours": {"start": "22:00", "end": "06:00", "time_zone": "Mars"}}, "Europe/Berlin"),

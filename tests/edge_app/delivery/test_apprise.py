@@ -46,7 +46,7 @@ class MailServer(socketserver.ThreadingTCPServer):
                         return
 
         super().__init__(("127.0.0.1", 0), Session)
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
 
 def test_an_alert_goes_out_by_mail():

@@ -8,7 +8,7 @@ import pytest
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("rounds", "commit_s", "longest_s"), [(60, 0.03, 0.2), (6, 0.5, 1.6)])
+@pytest.mark.parametrize(("rounds", "commit_s", "longest_s"), [(50, 0.03, 0.15), (4, 0.5, 1.6)])
 def test_a_killed_writer_loses_at_most_a_second_and_history_stays_whole(tmp_path, rounds, commit_s, longest_s):
     done = subprocess.run(
         [sys.executable, "-m", "tests.edge_app.storage.killed_while_writing", str(tmp_path), str(rounds),

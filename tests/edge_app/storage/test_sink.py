@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from edge_app.config import Config, MetricsConfig
@@ -64,6 +67,18 @@ def test_people_without_a_calibration_are_counted_but_have_no_place():
     assert (minute.people, minute.occupancy_max, minute.heat) == (1, 1, {})
 
 
+def test_a_running_minute_is_news_at_once_with_people_and_every_ten_seconds_without():
+    aggregator = MinuteAggregator("door", MetricsConfig(), lambda: "m")
+    nobody = results_of(np.zeros((0, 2)), frames=1)[0]
+    news = []
+    for second in range(25):
+        shown = two_people()[-1] if second == 3 else nobody
+        aggregator.add(NOON + second, replace(shown, time_s=float(second)))
+        news.append(aggregator.take()[1])
+    assert [second for second, minute in enumerate(news) if minute is not None] == [3, 13, 23]
+    assert (news[3].people, news[13].watched_s) == (2, 13.0)
+
+
 def test_results_and_notices_end_up_in_history(opened, config):
     sink = opened()
     results = two_people(frames=20)
@@ -88,6 +103,12 @@ def test_a_running_minute_is_in_history_before_it_is_over(opened, config):
         sink.accept("door", NOON + result.time_s, result)
     sink.writer.commit_now()
     assert [m.watched_s for m in Store(config.path).minutes()] == [pytest.approx(1.9)]
+    for result in two_people(frames=20, first=20):
+        sink.accept("door", NOON + result.time_s, result)
+    sink.writer.commit_now()
+    (minute,) = Store(config.path).minutes()
+    assert minute.watched_s == pytest.approx(3.9)
+    assert sum(minute.heat.values()) > 6.0
 
 
 def test_two_runs_never_share_a_uid(opened, config):

@@ -102,6 +102,14 @@ def test_a_heat_map_sums_cells_in_metres(store, write):
     assert store.heat_map(TimeRange(camera="yard")).person_s.shape == (0, 0)
 
 
+def test_cameras_are_those_of_events_and_of_minutes(store, write):
+    assert store.cameras() == []
+    for number, camera in enumerate(["yard", "door", "door", "gate"]):
+        write(add_event(event(number, camera=camera)), put_minute(minute(number, camera=camera), True))
+    write(put_minute(minute(9, camera="attic"), True))
+    assert store.cameras() == ["attic", "door", "gate", "yard"]
+
+
 def test_notices_come_newest_first(store, write):
     for number in range(3):
         write(add_notice(f"n{number}", StatusNotice("door", "source", number == 2, f"{number}", NOON + number)))
