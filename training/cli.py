@@ -24,6 +24,7 @@ from training.commands import (  # noqa: E402
     quantize,
     train,
 )
+from training.compile.command import compile_model  # noqa: E402
 from training.parity.command import parity  # noqa: E402
 from training.prepare.command import prepare  # noqa: E402
 from training.scene_evaluation.command import evaluate_scene  # noqa: E402
@@ -44,6 +45,7 @@ for command in (
     export,
     quantize,
     operators,
+    compile_model,
     evaluate,
     parity,
     adapt,
