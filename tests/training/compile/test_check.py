@@ -91,6 +91,10 @@ def options(kind, **values):
     return kind, made
 
 
+def bounds(end, strides):
+    return [shape_tensor("begin", [0] * len(end)), shape_tensor("end", end), shape_tensor("strides", strides)]
+
+
 PICTURE = [1, 8, 8, 6]
 WEIGHTS = tensor("w", [4, 1, 1, 6], content=np.ones(24, np.int8))
 
@@ -134,12 +138,8 @@ WEIGHTS = tensor("w", [4, 1, 1, 6], content=np.ones(24, np.int8))
         (unary("RESIZE_BILINEAR", PICTURE, [1, 8, 88, 6], constants=[shape_tensor("s", [8, 88])]), UNSPECIFIED),
         (unary("SOFTMAX", [1, 16_000], [1, 16_000]), MAPPED),
         (unary("SOFTMAX", [1, 16_001], [1, 16_001]), UNSPECIFIED),
-        (unary("STRIDED_SLICE", PICTURE, [1, 4, 8, 6], constants=[
-            shape_tensor("b", [0, 0, 0, 0]), shape_tensor("e", [1, 4, 8, 6]), shape_tensor("s", [1, 1, 1, 1])]), MAPPED)
-               ,
-        (unary("STRIDED_SLICE", PICTURE, [1, 4, 8, 6], constants=[
-            shape_tensor("b", [0, 0, 0, 0]), shape_tensor("e", [1, 8, 8, 6]), shape_tensor("s", [1, 2, 1, 1])]), STRIDES)
-               ,
+        (unary("STRIDED_SLICE", PICTURE, [1, 4, 8, 6], constants=bounds([1, 4, 8, 6], [1, 1, 1, 1])), MAPPED),
+        (unary("STRIDED_SLICE", PICTURE, [1, 4, 8, 6], constants=bounds([1, 8, 8, 6], [1, 2, 1, 1])), STRIDES),
         (unary("SPLIT", PICTURE, [1, 8, 8, 3], constants=[shape_tensor("axis", [3])], first=True), MAPPED),
         (unary("SPLIT", PICTURE, PICTURE, constants=[shape_tensor("axis", [0])], first=True), UNSPECIFIED),
         (unary("PACK", [8, 8], [8, 8, 1], options=options("PackOptions", axis=2, valuesCount=1)), MAPPED),
