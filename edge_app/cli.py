@@ -16,6 +16,8 @@ import click  # noqa: E402
 from edge_app import __version__  # noqa: E402
 from edge_app.calibration.command import calibrate  # noqa: E402
 from edge_app.config import Config, config_schema, load_config  # noqa: E402
+from edge_app.doctor.command import doctor  # noqa: E402
+from edge_app.model_store.command import model_commands  # noqa: E402
 
 _CONFIG = click.option("--config", "config_path", type=click.Path(path_type=Path), help="configuration file (YAML)")
 _MODEL = click.option("--model", type=click.Path(path_type=Path), help="model file; wins over the configuration")
@@ -104,6 +106,8 @@ def bench(
 
 
 cli.add_command(calibrate)
+cli.add_command(model_commands)
+cli.add_command(doctor)
 
 
 @cli.group()

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from edge_app.config_section import Section
 from edge_app.errors import UserError, did_you_mean
+from edge_app.model_store.store import installed_model
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DEFAULT_MODEL = REPOSITORY / "models" / "pedestrian_ssdlite_mobilenet_v2_300_ptq_int8.tflite"
@@ -32,7 +33,10 @@ class SourceConfig(Section):
 class ModelConfig(Section):
     """Which detector and how sure it must be."""
 
-    path: Path = Field(DEFAULT_MODEL, description="model file; its manifest lies beside it with the ending .json")
+    path: Path = Field(
+        default_factory=lambda: installed_model() or DEFAULT_MODEL,
+        description="model file, its manifest beside it with the ending .json; default: the installed one, else ours",
+    )
     device: Literal["auto", "cpu", "edgetpu"] = Field("auto", description="auto: Edge TPU for compiled models")
     threads: int = Field(2, ge=1, le=16, description="CPU threads of the interpreter")
     person_class: Optional[int] = Field(

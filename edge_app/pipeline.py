@@ -12,7 +12,7 @@ import numpy as np
 
 from edge_app.calibration import CameraModel, load_camera
 from edge_app.config import Config
-from edge_app.detector import Detector, TFLiteDetector, detect, load_detector
+from edge_app.detector import Detector, detect, load_detector
 from edge_app.distances import measure_pairs
 from edge_app.errors import UserError
 from edge_app.events import EventDetector
@@ -20,6 +20,7 @@ from edge_app.foot_points import find_feet
 from edge_app.ground_plane import locate
 from edge_app.groups import GroupDetector
 from edge_app.metrics import SceneMetrics
+from edge_app.model_store.trial import open_watched
 from edge_app.records import Detections, Frame, FrameResult, GroundPoints, Pairs, Tracks, ViolationEvent
 from edge_app.tracking import Tracker
 
@@ -54,7 +55,7 @@ class Pipeline:
             UserError: the model or the calibration cannot be used.
         """
         camera = camera_for(config, source_size)
-        return Pipeline(config, load_detector(config.model), camera)
+        return Pipeline(config, open_watched(config.model, load_detector), camera)
 
     @property
     def model_name(self) -> str:
@@ -64,7 +65,7 @@ class Pipeline:
     @property
     def runtime(self) -> str:
         """Runtime of the detector, empty where it has none."""
-        return self.detector.runtime if isinstance(self.detector, TFLiteDetector) else ""
+        return str(getattr(self.detector, "runtime", ""))
 
     @property
     def people_seen(self) -> int:

@@ -15,6 +15,7 @@ import click  # noqa: E402
 
 from edge_app import __version__  # noqa: E402
 from training.adapt.command import adapt  # noqa: E402
+from training.bundle.command import bundle, bundle_key, deploy  # noqa: E402
 from training.commands import (  # noqa: E402
     evaluate,
     export,
@@ -46,6 +47,9 @@ for command in (
     quantize,
     operators,
     compile_model,
+    bundle,
+    bundle_key,
+    deploy,
     evaluate,
     parity,
     adapt,
