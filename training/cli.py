@@ -28,6 +28,7 @@ from training.commands import (  # noqa: E402
 from training.compile.command import compile_model  # noqa: E402
 from training.parity.command import parity  # noqa: E402
 from training.prepare.command import prepare  # noqa: E402
+from training.runtimes.command import runtime_matrix  # noqa: E402
 from training.scene_evaluation.command import evaluate_scene  # noqa: E402
 from training.simulation.command import simulate_distances  # noqa: E402
 
@@ -50,6 +51,7 @@ for command in (
     bundle,
     bundle_key,
     deploy,
+    runtime_matrix,
     evaluate,
     parity,
     adapt,
