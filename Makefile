@@ -1,6 +1,9 @@
 # make demo   install the device side, analyse the sample clip and open the dashboard on it
 # make test   install everything, check the style and the types, run the tests
 # make lint   the checks without the tests
+# make prove-images       execute both Dockerfiles without a container engine (root, an hour), record it in docs/
+# make check-parse-stage  compare the table of operator versions with TensorFlow 2.5's interpreter (needs Python 3.8)
+# make pins   resolve the pinned packages of the images again
 # make clean  remove environments, caches and results
 #
 # PYTHON picks the interpreter (3.9 or later), PORT the dashboard's port, PYTEST_ARGS goes to pytest.
@@ -13,12 +16,16 @@ DEMO := .venv-demo
 DEV := .venv-test
 CLIP := edge_app/sample/pets_s2l1_excerpt.mp4
 
-# Debian packages that tests need: an RTSP server to kill and freeze, a broker, a database, a browser and its driver.
+# Debian packages that tests need: an RTSP server to kill and freeze, a broker, a database, a browser and its driver, an
+# SSH server, and what the Dockerfiles' steps are executed with.
 SYSTEM_PACKAGES := mosquitto postgresql chromium chromium-driver openssl \
-  python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good
+  python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
+  openssh-server openssh-client busybox-static gcc libc6-dev
+# Hosts that the images' steps need and this machine cannot reach: make prove-images WITHOUT="packages.cloud.google.com"
+WITHOUT ?=
 
 .DELETE_ON_ERROR:
-.PHONY: demo test lint system clean
+.PHONY: demo test lint system prove-images check-parse-stage pins clean
 
 demo: $(DEMO)/.installed
 	$(DEMO)/bin/python -m edge_app analyze $(CLIP) --config config/demo.yaml --out out/demo
@@ -26,6 +33,23 @@ demo: $(DEMO)/.installed
 
 test: system lint
 	$(DEV)/bin/python -m pytest $(PYTEST_ARGS)
+
+system:
+	@missing=""; for package in $(SYSTEM_PACKAGES); do \
+	  dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$package"; done; \
+	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
+	elif [ -n "$$missing" ]; then echo "not installed, tests that need them are skipped:$$missing" >&2; fi
+
+prove-images: $(DEV)/.installed
+	$(DEV)/bin/python -m tests.images.prove --work /var/tmp/edge-images \
+	  $(addprefix --without-host ,$(WITHOUT)) --record docs/image_proof.md
+
+check-parse-stage: $(DEV)/.installed
+	$(DEV)/bin/python -m tests.training.compile.parse_stage --work work/runtimes --record docs/parse_stage.md
+
+pins: $(DEV)/.installed
+	$(DEV)/bin/python deploy/pin_requirements.py
 
 lint: $(DEV)/.installed
 	$(DEV)/bin/ruff check .

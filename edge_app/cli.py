@@ -18,8 +18,10 @@ from edge_app.analyze_many import analyze_many  # noqa: E402
 from edge_app.bench.command import bench  # noqa: E402
 from edge_app.calibration.command import calibrate  # noqa: E402
 from edge_app.config import Config, config_schema, load_config  # noqa: E402
+from edge_app.doctor.command import doctor  # noqa: E402
 from edge_app.fleet.command import fleet  # noqa: E402
 from edge_app.json_logs import JsonFormatter  # noqa: E402
+from edge_app.model_store.command import model_commands  # noqa: E402
 from edge_app.storage.command import storage  # noqa: E402
 from edge_app.web.security.command import password  # noqa: E402
 from edge_app.web.security.masking import MaskingFilter  # noqa: E402
@@ -105,6 +107,8 @@ cli.add_command(calibrate)
 cli.add_command(fleet)
 cli.add_command(password)
 cli.add_command(storage)
+cli.add_command(model_commands)
+cli.add_command(doctor)
 
 
 @cli.group()

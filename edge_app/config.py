@@ -16,6 +16,7 @@ from edge_app.config_keys import known_keys
 from edge_app.config_section import Section
 from edge_app.delivery.config import MqttConfig
 from edge_app.errors import UserError, did_you_mean
+from edge_app.model_store.store import installed_model
 from edge_app.motion_gate import MotionGateConfig
 from edge_app.secret import masked
 from edge_app.storage.config import StorageConfig
@@ -59,7 +60,10 @@ class SourceConfig(Section):
 class ModelConfig(Section):
     """Which detector and how sure it must be."""
 
-    path: Path = Field(DEFAULT_MODEL, description="model file; its manifest lies beside it with the ending .json")
+    path: Path = Field(
+        default_factory=lambda: installed_model() or DEFAULT_MODEL,
+        description="model file, its manifest beside it with the ending .json; default: the installed one, else ours",
+    )
     device: str = Field(
         "auto",
         pattern=r"^(auto|cpu|edgetpu|(usb|pci)(:\d)?)$",

@@ -52,6 +52,26 @@ class AnchorSpec(_Strict):
     sha256: str
 
 
+class CompiledSpec(_Strict):
+    """How an Edge TPU model was compiled, and from what. Compiled files have no signature: the outputs are the twin's.
+
+    Attributes:
+        cpu_twin: file name of the model that it was made from.
+        cpu_twin_sha256: of that file.
+        compiler_version: of ``edgetpu_compiler``.
+        min_runtime_version: Edge TPU runtime (libedgetpu) that it needs at least; None if unknown.
+        mapped_operators: how many run on the Edge TPU.
+        cpu_operators: operator → how many stay on the CPU.
+    """
+
+    cpu_twin: str
+    cpu_twin_sha256: str
+    compiler_version: str = ""
+    min_runtime_version: Optional[int] = None
+    mapped_operators: int = Field(0, ge=0)
+    cpu_operators: dict[str, int] = Field(default_factory=dict)
+
+
 class ModelManifest(_Strict):
     """Everything that the device and a reader need to know about one model file."""
 
@@ -70,6 +90,7 @@ class ModelManifest(_Strict):
     commit: str = ""
     tools: dict[str, str] = Field(default_factory=dict)
     license: str = ""
+    compiled: Optional[CompiledSpec] = None
 
     def write(self, path: Path) -> None:
         """Write the manifest as indented JSON."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from edge_app.calibration import CameraModel, load_camera
 from edge_app.config import Config
-from edge_app.detector import Detector, TFLiteDetector, detect, load_detector
+from edge_app.detector import Detector, detect, load_detector
 from edge_app.distances import measure_pairs
 from edge_app.errors import UserError
 from edge_app.events import EventDetector
@@ -21,6 +21,7 @@ from edge_app.foot_points import find_feet
 from edge_app.ground_plane import locate
 from edge_app.groups import GroupDetector
 from edge_app.metrics import SceneMetrics
+from edge_app.model_store.trial import open_watched
 from edge_app.records import Detections, Frame, FrameResult, GroundPoints, Pairs, Tracks, ViolationEvent
 from edge_app.tiles.tiled_detector import TiledDetector, with_tiles
 from edge_app.tracking import Tracker
@@ -57,8 +58,8 @@ class Pipeline:
             UserError: the model or the calibration cannot be used.
         """
         camera = camera_for(config, source_size)
-        detector = with_tiles(load_detector(config.model), config.tiles, camera, in_real_time=False)
-        return Pipeline(config, detector, camera)
+        detector = open_watched(config.model, load_detector)
+        return Pipeline(config, with_tiles(detector, config.tiles, camera, in_real_time=False), camera)
 
     @property
     def model_name(self) -> str:
@@ -69,7 +70,7 @@ class Pipeline:
     def runtime(self) -> str:
         """Runtime of the detector, empty where it has none."""
         inner = self.detector.detector if isinstance(self.detector, TiledDetector) else self.detector
-        return inner.runtime if isinstance(inner, TFLiteDetector) else ""
+        return str(getattr(inner, "runtime", ""))
 
     @property
     def people_seen(self) -> int:

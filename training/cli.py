@@ -15,6 +15,7 @@ import click  # noqa: E402
 
 from edge_app import __version__  # noqa: E402
 from training.adapt.command import adapt  # noqa: E402
+from training.bundle.command import bundle, bundle_key, deploy  # noqa: E402
 from training.commands import (  # noqa: E402
     evaluate,
     export,
@@ -24,9 +25,11 @@ from training.commands import (  # noqa: E402
     quantize,
     train,
 )
+from training.compile.command import compile_model  # noqa: E402
 from training.parity.command import parity  # noqa: E402
 from training.prepare.command import prepare  # noqa: E402
 from training.prepare.compose_command import compose_set  # noqa: E402
+from training.runtimes.command import runtime_matrix  # noqa: E402
 from training.scene_evaluation.command import evaluate_scene  # noqa: E402
 from training.scene_evaluation.tracks_command import evaluate_tracks  # noqa: E402
 from training.simulation.command import simulate_distances  # noqa: E402
@@ -47,6 +50,11 @@ for command in (
     export,
     quantize,
     operators,
+    compile_model,
+    bundle,
+    bundle_key,
+    deploy,
+    runtime_matrix,
     evaluate,
     parity,
     adapt,

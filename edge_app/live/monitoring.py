@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Optional
 
 from flask import Blueprint, Response
 from prometheus_client import CollectorRegistry, generate_latest
@@ -12,7 +12,6 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from edge_app.accelerator.guarded_detector import GuardedDetector
 from edge_app.accelerator.temperature import read_temperatures
-from edge_app.detector import Detector
 from edge_app.live.inference_thread import InferenceThread
 from edge_app.live.runner import LiveRunner
 
@@ -23,10 +22,20 @@ _SOURCE_STATES = ("connecting", "live", "lost", "ended", "failed")
 class Monitoring:
     """A Prometheus collector over all cameras and the accelerator."""
 
-    def __init__(self, runners: Mapping[str, LiveRunner], inference: InferenceThread, detector: Detector) -> None:
+    def __init__(
+        self,
+        runners: Mapping[str, LiveRunner],
+        inference: InferenceThread,
+        guarded: Callable[[], Optional[GuardedDetector]],
+    ) -> None:
+        """Args:
+        runners: by the cameras' names.
+        inference: the thread that they share.
+        guarded: gives the detector that is on an accelerator now, None where there is none.
+        """
         self._runners = runners
         self._inference = inference
-        self._detector = detector
+        self._guarded = guarded
 
     def collect(self) -> Iterator[Metric]:
         """Yield all figures."""
@@ -97,8 +106,8 @@ class Monitoring:
     def _of_accelerator(self) -> Iterator[Metric]:
         yield _counter("inferences", "frames that went through the model", self._inference.inferences)
         yield _counter("inference_seconds", "time spent in the model", self._inference.busy_s)
-        detector = self._detector
-        if isinstance(detector, GuardedDetector):
+        detector = self._guarded()
+        if detector is not None:
             yield _gauge("accelerator_in_use", "0: the CPU stands in, or nothing", detector.in_use == "accelerator")
             yield _counter("accelerator_failures", "how often the accelerator was lost", detector.failures)
             yield _counter("accelerator_reopened", "how often the accelerator came back", detector.reopened)

@@ -14,13 +14,14 @@ from edge_app.accelerator.guarded_detector import GuardedDetector
 from edge_app.accelerator.open_detector import open_detector
 from edge_app.capture.feed import FeedPolicy
 from edge_app.capture.open_camera import open_camera, source_address
-from edge_app.config import Config, SourceConfig
+from edge_app.config import Config, ModelConfig, SourceConfig
 from edge_app.detector import Detector
 from edge_app.live.inference_thread import InferenceThread
 from edge_app.live.live_pipeline import LivePipeline
 from edge_app.live.monitoring import Monitoring, monitoring_pages
 from edge_app.live.runner import CameraSource, LiveRunner
 from edge_app.live.watchdog import Watchdog
+from edge_app.model_store.trial import open_watched
 from edge_app.motion_gate import MotionGate
 from edge_app.sinks import ResultSink
 from edge_app.source import Source
@@ -42,6 +43,7 @@ class LiveSystem:
         pipelines: by the cameras' names.
         inference: the thread that they share.
         detector: the model, without tiles.
+        guarded: the same where it is on an accelerator that may fail, else None.
     """
 
     def __init__(self, config: Config, sinks: Sequence[ResultSink] = (), detector: Optional[Detector] = None) -> None:
@@ -57,10 +59,11 @@ class LiveSystem:
         """
         cameras = config.for_each_camera()
         sources = {name: camera_source(camera.source) for name, camera in cameras.items()}
-        self.detector: Detector = detector or open_detector(config.model)
+        self.guarded = detector if isinstance(detector, GuardedDetector) else None
+        self.runners: dict[str, LiveRunner] = {}
+        self.detector: Detector = detector or open_watched(config.model, self._open)
         self.inference = InferenceThread()
         self.pipelines: dict[str, LivePipeline] = {}
-        self.runners: dict[str, LiveRunner] = {}
         for name, camera in cameras.items():
             tiled = with_tiles(self.detector, camera.tiles, None, in_real_time=True)
             self.pipelines[name] = LivePipeline(camera, tiled)
@@ -72,8 +75,17 @@ class LiveSystem:
                 inference=self.inference,
                 gate=MotionGate(camera.motion_gate) if camera.motion_gate.enabled else None,
             )
-            if isinstance(self.detector, GuardedDetector):
-                self.detector.listen(partial(runner.report, "accelerator"))
+            if self.guarded is not None:
+                self.guarded.listen(partial(runner.report, "accelerator"))
+
+    def _open(self, config: ModelConfig) -> Detector:
+        """Open a model: the configured one, and the last good one when a newly installed one does not prove itself."""
+        detector = open_detector(config)
+        self.guarded = detector if isinstance(detector, GuardedDetector) else None
+        if self.guarded is not None:
+            for runner in self.runners.values():
+                self.guarded.listen(partial(runner.report, "accelerator"))
+        return detector
 
     def start(self) -> None:
         """Start everything."""
@@ -88,8 +100,8 @@ class LiveSystem:
         stoppers = [threading.Thread(target=runner.stop, daemon=True) for runner in self.runners.values()]
         for stopper in stoppers:
             stopper.start()
-        if isinstance(self.detector, GuardedDetector):
-            self.detector.close()
+        if self.guarded is not None:
+            self.guarded.close()
         self.inference.stop(deadline_s)
         for stopper in stoppers:
             stopper.join(max(0.0, deadline_s - time.monotonic()))
@@ -153,5 +165,5 @@ def _dashboard(system: LiveSystem, config: Config, config_path: Optional[Path]) 
         name: CameraView(name, runner, system.pipelines[name], config) for name, runner in system.runners.items()
     }
     store = Store(config.storage.path) if config.storage.enabled else None
-    pages = monitoring_pages(Monitoring(system.runners, system.inference, system.detector))
+    pages = monitoring_pages(Monitoring(system.runners, system.inference, lambda: system.guarded))
     return DashboardServer(cameras, Settings(config, config_path), store, [pages])

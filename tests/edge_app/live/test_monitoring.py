@@ -42,7 +42,7 @@ def test_one_camera_that_is_away_does_not_disturb_the_other(system):
 
 def test_prometheus_gets_every_camera_and_stage(system):
     app = Flask(__name__)
-    app.register_blueprint(monitoring_pages(Monitoring(system.runners, system.inference, system.detector)))
+    app.register_blueprint(monitoring_pages(Monitoring(system.runners, system.inference, lambda: system.guarded)))
     reply = app.test_client().get("/metrics")
     assert reply.status_code == 200
     lines = reply.text.splitlines()

@@ -1,0 +1,146 @@
+"""Watches a newly installed model in its first minutes, and goes back to the last good one by itself.
+
+A model is left when it can't be loaded, when it fails on several frames in a row, or when the process dies with it
+again and again. It has proven itself after some minutes of frames. All of it is in ``state.json``, so a restart forgets
+nothing.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, Optional
+
+from edge_app.config import DEFAULT_MODEL, ModelConfig
+from edge_app.detector import Detector
+from edge_app.errors import UserError
+from edge_app.model_store.install import roll_back
+from edge_app.model_store.store import ModelStore
+
+log = logging.getLogger(__name__)
+
+TRIAL_S = 180.0
+_FEWEST_FRAMES = 30
+_MOST_FAULTS = 3
+_MOST_STARTS = 3
+
+Opener = Callable[[ModelConfig], Detector]
+
+
+def open_watched(config: ModelConfig, opener: Opener, store: Optional[ModelStore] = None) -> Detector:
+    """Open the configured model; if it is an installed one on trial, watch it.
+
+    Args:
+        config: of the model.
+        opener: opens a model.
+        store: of this device.
+
+    Raises:
+        UserError: the model cannot be opened, and there is no earlier one.
+    """
+    store = store or ModelStore()
+    if not _is_on_trial(config, store):
+        return opener(config)
+    state = store.state()
+    if state.starts >= _MOST_STARTS:
+        return opener(_go_back(config, store, f"the process ended {state.starts} times in disorder with it"))
+    store.write_state(state.model_copy(update={"starts": state.starts + 1}))
+    try:
+        detector = opener(config)
+    except UserError as error:
+        return opener(_go_back(config, store, f"it cannot be opened: {error}"))
+    return WatchedDetector(detector, config, opener, store)
+
+
+class WatchedDetector:
+    """A detector on trial: passes everything on, counts frames and faults, and changes the model if it must.
+
+    Attributes:
+        on_trial: neither proven nor left yet.
+    """
+
+    def __init__(
+        self, detector: Detector, config: ModelConfig, opener: Opener, store: ModelStore, trial_s: float = TRIAL_S
+    ) -> None:
+        self.on_trial = True
+        self._detector: Any = detector
+        self._config, self._opener, self._store = config, opener, store
+        self._trial_s = trial_s
+        self._started_s = time.monotonic()
+        self._frames = 0
+        self._faults = 0
+        self._next: Optional[Any] = None
+        # An orderly end, Ctrl-C among them, is no sign against the model.
+        atexit.register(self._end_in_order)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._detector, name)
+
+    def preprocess(self, image: Any) -> Any:
+        """Prepare a frame; between two frames is the moment to change the model."""
+        if self._next is not None:
+            self._detector, self._next = self._next, None
+        return self._detector.preprocess(image)
+
+    def invoke(self, tensor: Any) -> Any:
+        """Run the model, and count it."""
+        try:
+            outputs = self._detector.invoke(tensor)
+        except Exception as error:
+            self._count_fault(error)
+            raise
+        self._faults = 0
+        self._count_frame()
+        return outputs
+
+    def decode(self, outputs: Any, geometry: Any) -> Any:
+        """Turn outputs into people."""
+        return self._detector.decode(outputs, geometry)
+
+    def _count_frame(self) -> None:
+        if not self.on_trial:
+            return
+        self._frames += 1
+        if self._frames >= _FEWEST_FRAMES and time.monotonic() - self._started_s >= self._trial_s:
+            self.on_trial = False
+            if self._still_ours():
+                self._store.write_state(self._store.state().model_copy(update={"on_trial": False, "starts": 0}))
+                log.info("model %s has proven itself on %d frames", self._detector.name, self._frames)
+
+    def _count_fault(self, error: Exception) -> None:
+        if not self.on_trial:
+            return
+        self._faults += 1
+        if self._faults >= _MOST_FAULTS:
+            self.on_trial = False
+            if self._still_ours():
+                back = _go_back(self._config, self._store, f"it failed on {self._faults} frames in a row: {error}")
+                self._next = self._opener(back)
+
+    def _end_in_order(self) -> None:
+        if self.on_trial and self._still_ours():
+            state = self._store.state()
+            self._store.write_state(state.model_copy(update={"starts": max(0, state.starts - 1)}))
+
+    def _still_ours(self) -> bool:
+        """Whether the model on trial is still the one that was opened here: another may have been installed since."""
+        return _is_on_trial(self._config, self._store)
+
+
+def _is_on_trial(config: ModelConfig, store: ModelStore) -> bool:
+    try:
+        state = store.state()
+        return state.on_trial and state.current is not None and store.path_of(state.current) == config.path
+    except UserError:
+        # Whoever chose the model has said so in the log.
+        return False
+
+
+def _go_back(config: ModelConfig, store: ModelStore, reason: str) -> ModelConfig:
+    """Switch to the previous model and return its configuration."""
+    state = roll_back(store, " ".join(reason.split())[:300])
+    path = DEFAULT_MODEL if state.current is None else store.path_of(state.current)
+    log.error("model %s was left again, back to %s: %s", config.path.parent.name, path.name, reason)
+    return config.model_copy(update={"path": path, "device": "auto"})

@@ -1,0 +1,1 @@
+"""Model bundles: made, signed, and brought to devices."""

@@ -1,0 +1,86 @@
+"""Makes golden frames: pictures, and what a model finds in them here."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from edge_app.config import SAMPLE, ModelConfig
+from edge_app.detector import detect, load_detector
+from edge_app.errors import UserError
+from edge_app.model_store.golden import GoldenFrame, GoldenFrames, Tolerance
+from edge_app.records import Image
+from edge_app.source import VideoFile
+
+SAMPLE_CLIP = SAMPLE / "pets_s2l1_excerpt.mp4"
+_SAMPLE_SOURCE = (
+    "PETS 2009 S2.L1 view 001, University of Reading, free for academic and industrial research with the source "
+    "acknowledged (J. Ferryman and A. Shahrokni, PETS2009: Dataset and Challenge, 2009)"
+)
+_FOLDER = "golden"
+# People under this score are not listed.
+_MIN_SCORE = 0.3
+# A CPU differs from another one in the last bits only. The Edge TPU rounds by rules of its own; how much that moves
+# boxes was not measured on hardware, so its limits are wide.
+_CPU, _EDGETPU = Tolerance(iou=0.97, score=1 / 64), Tolerance(iou=0.8, score=0.12)
+# Frames that are looked at for each one that is taken.
+_LOOKED_AT = 12
+# A score this near to the threshold, or to being suppressed, may come or go.
+_CLEAR = 1 / 32
+
+
+def make_golden_frames(model: Path, video: Path, count: int, source: str, out: Path) -> GoldenFrames:
+    """Take frames of a video with people in them, and write them with what the model finds.
+
+    Args:
+        model: the CPU model.
+        video: whose frames may be given away.
+        count: of frames, spread over the video.
+        source: where the video is from and its terms; may be left empty for the sample clip.
+        out: folder for the pictures (in a folder of their own).
+
+    Returns:
+        The frames; their scores stay clear of the threshold, so that another runtime's rounding changes nobody.
+
+    Raises:
+        UserError: the video can't be read, has too few frames with people, or its terms are not given.
+    """
+    if not source and video.resolve() != SAMPLE_CLIP.resolve():
+        raise UserError(
+            "golden frames are given away with the bundle; say with --golden-source whose they are and on what terms"
+        )
+    detector = load_detector(ModelConfig(path=model, device="cpu", low_score_threshold=0.0))
+    candidates = []
+    clip = VideoFile(video)
+    for frame in islice(clip, 0, None, max(1, (clip.frame_count or 0) // (_LOOKED_AT * count))):
+        found = detect(detector, frame.image)
+        people = found[found.score >= _MIN_SCORE]
+        near = np.abs(found.score - _MIN_SCORE) < _CLEAR
+        if len(people) and not near.any():
+            candidates.append((frame.index, frame.image, people))
+    if len(candidates) < count:
+        raise UserError(
+            f"the model finds people clearly in {len(candidates)} frames of {video.name} only, {count} are needed; "
+            "give "
+            "another --golden video or fewer --golden-frames"
+        )
+    chosen = [candidates[index] for index in np.linspace(0, len(candidates) - 1, count).astype(int)]
+    (out / _FOLDER).mkdir()
+    frames = []
+    for index, image, people in chosen:
+        name = f"{_FOLDER}/{index:06d}.png"
+        _write(out / name, image)
+        rows = [(*map(float, box), float(score)) for box, score in zip(np.round(people.bbox, 2), people.score)]
+        frames.append(GoldenFrame(picture=name, people=tuple(rows)))
+    return GoldenFrames(
+        source=source or _SAMPLE_SOURCE, min_score=_MIN_SCORE, cpu=_CPU, edgetpu=_EDGETPU, frames=tuple(frames)
+    )
+
+
+def _write(path: Path, image: Image) -> None:
+    # PNG, since decoders of JPEG differ by a grey level here and there.
+    if not cv2.imwrite(str(path), image):
+        raise UserError(f"picture {path} cannot be written; free space on the disk")

@@ -1,0 +1,43 @@
+"""``python -m training runtime-matrix``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Optional
+
+import click
+
+_FILE = click.Path(path_type=Path)
+
+
+@click.command("runtime-matrix")
+@click.option("--model", type=_FILE, required=True, help="detector for the CPU (.tflite)")
+@click.option("--video", type=_FILE, help="video whose frames are used; default: the sample clip")
+@click.option("--frames", type=click.IntRange(1), default=20, show_default=True, help="how many, spread evenly")
+@click.option(
+    "--work", type=_FILE, default=Path("work/runtimes"), show_default=True, help="folder for the environments"
+)
+@click.option("--json", "as_json", is_flag=True, help="print JSON")
+def runtime_matrix(model: Path, video: Optional[Path], frames: int, work: Path, as_json: bool) -> int:
+    """Run a model in every runtime that devices have, each in an environment of its own, and compare the boxes.
+
+    Fails (status 1) if a runtime gives other boxes; one that can't be had here is named, and does not count.
+    """
+    from training.bundle.golden_frames import SAMPLE_CLIP  # noqa: PLC0415 - keeps --help quick
+    from training.runtimes.environments import RUNTIMES  # noqa: PLC0415
+    from training.runtimes.matrix import compare_runtimes, format_results  # noqa: PLC0415
+
+    reference, results = compare_runtimes(model, video or SAMPLE_CLIP, frames, RUNTIMES, work.resolve())
+    if as_json:
+        content = {
+            "model": model.name,
+            "frames": frames,
+            "reference": reference,
+            "runtimes": [asdict(r) for r in results],
+        }
+        click.echo(json.dumps(content, indent=2))
+    else:
+        click.echo(format_results(model, frames, reference, results))
+    return int(any(result.problem is None and not result.same for result in results))
