@@ -14,6 +14,7 @@ from edge_app.errors import UserError
 
 Row3 = tuple[float, float, float]
 Matrix3 = tuple[Row3, Row3, Row3]
+Distortion = tuple[float, float, float, float, float]
 
 
 class _Section(BaseModel):
@@ -41,19 +42,21 @@ class _CameraFile(_Section):
 
 class _PinholeAlternative(_Section):
     intrinsics: _Intrinsics
+    distortion: Optional[Distortion] = None
     rotation: Matrix3
     translation_m: Row3
 
 
 class _HomographyAlternative(_Section):
     image_to_world: Matrix3
+    bend: float = 0.0
 
 
 class _PinholeFile(_CameraFile):
     type: Literal["pinhole"]
     alternatives: tuple[_PinholeAlternative, ...] = ()
     intrinsics: _Intrinsics
-    distortion: tuple[float, float, float, float, float] = (0, 0, 0, 0, 0)
+    distortion: Distortion = (0, 0, 0, 0, 0)
     rotation: Matrix3
     translation_m: Row3
 
@@ -62,6 +65,7 @@ class _HomographyFile(_CameraFile):
     type: Literal["homography"]
     alternatives: tuple[_HomographyAlternative, ...] = ()
     image_to_world: Matrix3
+    bend: float = 0.0
 
 
 def load_camera(path: Path) -> CameraModel:
@@ -99,11 +103,11 @@ def save_camera(camera: CameraModel, path: Path, *, source: str = "", error: Opt
     content: dict[str, Any] = {"camera_file": 1}
     image = {"width": camera.image_width, "height": camera.image_height}
     if isinstance(camera, PinholeCamera):
-        content |= {"type": "pinhole", "image": image, **_pose(camera), "distortion": camera.distortion.tolist()}
+        content |= {"type": "pinhole", "image": image, **_pose(camera)}
         others = [_pose(other) for other in camera.alternatives]
     elif isinstance(camera, HomographyCamera):
-        content |= {"type": "homography", "image": image, "image_to_world": camera.image_to_world.tolist()}
-        others = [{"image_to_world": other.image_to_world.tolist()} for other in camera.alternatives]
+        content |= {"type": "homography", "image": image, **_map(camera)}
+        others = [_map(other) for other in camera.alternatives]
     else:
         raise TypeError(f"no file format for {type(camera).__name__}")
     if source:
@@ -141,7 +145,13 @@ def _pose(camera: PinholeCamera) -> dict[str, Any]:
         "intrinsics": {"fx": fx, "fy": fy, "cx": cx, "cy": cy},
         "rotation": camera.rotation.tolist(),
         "translation_m": camera.translation_m.tolist(),
+        "distortion": camera.distortion.tolist(),
     }
+
+
+def _map(camera: HomographyCamera) -> dict[str, Any]:
+    """Return what differs between a homography and its alternatives, as the file has it."""
+    return {"image_to_world": camera.image_to_world.tolist(), "bend": camera.bend}
 
 
 def _pinhole(file: _PinholeFile) -> PinholeCamera:
@@ -151,7 +161,7 @@ def _pinhole(file: _PinholeFile) -> PinholeCamera:
             file.image.width,
             file.image.height,
             np.array([[k.fx, 0, k.cx], [0, k.fy, k.cy], [0, 0, 1]], np.float64),
-            np.array(file.distortion, np.float64),
+            np.array(file.distortion if pose.distortion is None else pose.distortion, np.float64),
             np.array(pose.rotation, np.float64),
             np.array(pose.translation_m, np.float64),
             others,
@@ -162,8 +172,10 @@ def _pinhole(file: _PinholeFile) -> PinholeCamera:
 
 def _homography(file: _HomographyFile) -> HomographyCamera:
     width, height = file.image.width, file.image.height
-    others = tuple(HomographyCamera(width, height, np.array(other.image_to_world)) for other in file.alternatives)
-    return HomographyCamera(width, height, np.array(file.image_to_world, np.float64), others)
+    others = tuple(
+        HomographyCamera(width, height, np.array(other.image_to_world), bend=other.bend) for other in file.alternatives
+    )
+    return HomographyCamera(width, height, np.array(file.image_to_world, np.float64), others, file.bend)
 
 
 def _read(path: Path) -> dict[str, Any]:

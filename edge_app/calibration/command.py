@@ -259,7 +259,7 @@ def _fit(
     if hfov_deg is not None:
         if not 5.0 <= hfov_deg <= 150.0:
             raise click.UsageError(f"--hfov-deg must be 5 to 150 degrees, not {hfov_deg:g}")
-        bent = np.zeros(5) if distortion is None else np.array(distortion)
+        bent = None if distortion is None else np.array(distortion)
         focal = Lens(width, height, bent).focal_of(hfov_deg)
         matrix = np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1.0]])
         lens = Intrinsics(matrix, bent)

@@ -20,7 +20,14 @@ GROUND = np.array([[-4.0, 6], [4, 6], [4, 16], [-4, 16], [0, 10], [2, 8]])
 
 
 def camera(**changes):
-    options = {"height_m": 5.0, "tilt_deg": 25.0, "roll_deg": 2.0, "hfov_deg": 70.0, **changes}
+    options = {
+        "height_m": 5.0,
+        "tilt_deg": 25.0,
+        "roll_deg": 2.0,
+        "hfov_deg": 70.0,
+        "distortion": np.zeros(5),
+        **changes,
+    }
     return camera_from_pose(SIZE, **options)
 
 
