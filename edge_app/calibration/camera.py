@@ -14,7 +14,7 @@ import numpy as np
 from edge_app.calibration.distortion import largest_radius, unbend, undistort
 from edge_app.records import FloatArray
 
-_BEND_ROUNDS = 20
+_BEND_ROUNDS = 12
 
 
 class CameraModel(Protocol):

@@ -11,8 +11,8 @@ _GAP_M = 2.0
 _DIRECTIONS = 8
 
 
-def gap_sigma(camera: CameraModel, middle_m: FloatArray) -> float:
-    """Return the relative standard error, calibration alone, of a gap of 2 m around a place, in its worst direction.
+def gap_sigmas(camera: CameraModel, middle_m: FloatArray) -> FloatArray:
+    """Return (8,) relative standard errors, calibration alone, of gaps of 2 m around a place, in all directions.
 
     Args:
         camera: with its alternatives; one without is exact.
@@ -29,5 +29,5 @@ def gap_sigma(camera: CameraModel, middle_m: FloatArray) -> float:
         first, second = (other.image_to_ground(ends) for ends in ends_px)
         variance += (np.hypot(*(first - second).T) / _GAP_M - 1.0) ** 2
     if not all(np.isfinite(ends).all() for ends in ends_px):
-        return float("inf")
-    return float(np.sqrt(np.nan_to_num(variance, nan=np.inf).max()))
+        return np.full(_DIRECTIONS, np.inf)
+    return np.sqrt(np.nan_to_num(variance, nan=np.inf))

@@ -155,7 +155,7 @@ def _fit(
     if len(start) in (8, 9):  # The last parameter is the bend.
         low[-1], high[-1] = _LOWEST_BEND, _HIGHEST_BEND
     scale = np.maximum(np.abs(start), 0.05)
-    solution = least_squares(residuals, start, bounds=(low, high), x_scale=scale, xtol=1e-12, ftol=1e-12, gtol=1e-12)
+    solution = least_squares(residuals, start, bounds=(low, high), x_scale=scale, xtol=1e-10, ftol=1e-12, gtol=1e-10)
     theta = solution.x
     best = camera(theta)
     residual_px = np.hypot(*(best.ground_to_image(points_m) - points_px).T)

@@ -208,9 +208,8 @@ class _Problem:
         residual, _ = self._squares(theta, weights)
         jacobian, favour = self._derivatives(theta, weights)
         information = jacobian.T @ jacobian
-        covariance = np.linalg.inv(information)
-        sd = np.sqrt(np.diag(covariance))
-        move = -covariance @ (jacobian.T @ residual - 0.5 * favour)
+        sd = np.sqrt(np.diag(np.linalg.inv(information)))
+        move: FloatArray = np.linalg.solve(information, 0.5 * favour - jacobian.T @ residual)
         move = move * min(1.0, _LARGEST_STEP_SD / max(float(np.abs(move / sd).max()), 1e-9))
         low, high = self._bounds()
         return _Step(np.clip(theta + move, low, high) - theta, sd)
