@@ -11,6 +11,7 @@ from typing import Any, Literal, Optional
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from edge_app.calibration.watch_config import CameraWatchConfig
 from edge_app.config_section import Section
 from edge_app.errors import UserError, did_you_mean
 
@@ -135,6 +136,7 @@ class Config(Section):
     source: SourceConfig = Field(default_factory=SourceConfig)
     model: ModelConfig = Field(default_factory=ModelConfig)
     calibration: Optional[Path] = Field(None, description="camera file; without one no distances are claimed")
+    camera_watch: CameraWatchConfig = Field(default_factory=CameraWatchConfig)
     tracker: TrackerConfig = Field(default_factory=TrackerConfig)
     distance: DistanceConfig = Field(default_factory=DistanceConfig)
     events: EventConfig = Field(default_factory=EventConfig)

@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edge_app.calibration.camera import CameraModel, HomographyCamera, PinholeCamera
+from edge_app.calibration.scene_reference import SceneReference
 from edge_app.errors import UserError
 
 Row3 = tuple[float, float, float]
@@ -33,11 +34,17 @@ class _Intrinsics(_Section):
     cy: float
 
 
+class _Reference(_Section):
+    height: int = Field(ge=8, le=1000)
+    edges: str = Field(max_length=200_000)
+
+
 class _CameraFile(_Section):
     camera_file: Literal[1]
     image: _ImageSize
     source: str = ""
     error: Optional[dict[str, float]] = None
+    reference: Optional[_Reference] = None
 
 
 class _PinholeAlternative(_Section):
@@ -74,16 +81,7 @@ def load_camera(path: Path) -> CameraModel:
     Raises:
         UserError: the file is missing, not a camera file, or describes a degenerate camera.
     """
-    content = _read(path)
-    adapter: Any = {"pinhole": _PinholeFile, "homography": _HomographyFile}.get(content.get("type", ""))
-    if adapter is None:
-        raise UserError(f"camera file {path}: 'type' must be 'pinhole' or 'homography'; make one with 'calibrate'")
-    try:
-        parsed = adapter.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"camera file {path}: '{key}': {first['msg']}; correct that key") from error
+    parsed = _parse(path, _read(path))
     camera = _pinhole(parsed) if isinstance(parsed, _PinholeFile) else _homography(parsed)
     reason = degenerate_reason(camera)
     if reason:
@@ -91,7 +89,55 @@ def load_camera(path: Path) -> CameraModel:
     return camera
 
 
-def save_camera(camera: CameraModel, path: Path, *, source: str = "", error: Optional[dict[str, float]] = None) -> None:
+def load_reference(path: Path) -> Optional[SceneReference]:
+    """Read what the scene looked like when the camera was calibrated; None where the file does not say.
+
+    Raises:
+        UserError: the file is missing or not a camera file, or the reference is damaged.
+    """
+    found = _parse(path, _read(path)).reference
+    if found is None:
+        return None
+    try:
+        return SceneReference.from_text(found.edges, found.height)
+    except ValueError as error:
+        raise UserError(
+            f"camera file {path}: 'reference' is damaged ({error}); make it again with 'calibrate reference'"
+        ) from error
+
+
+def add_reference(path: Path, reference: SceneReference) -> None:
+    """Put a reference into a camera file, in place of the one that is there."""
+    content = _read(path)
+    if content.pop("reference", None) is None:
+        # Keeps what people wrote into the file.
+        text = path.read_text(encoding="utf-8").rstrip("\n") + "\n"
+    else:
+        text = yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=110)
+    path.write_text(text + yaml.safe_dump({"reference": _reference(reference)}, width=110), encoding="utf-8")
+
+
+def _parse(path: Path, content: dict[str, Any]) -> _PinholeFile | _HomographyFile:
+    adapter: Any = {"pinhole": _PinholeFile, "homography": _HomographyFile}.get(content.get("type", ""))
+    if adapter is None:
+        raise UserError(f"camera file {path}: 'type' must be 'pinhole' or 'homography'; make one with 'calibrate'")
+    try:
+        parsed: _PinholeFile | _HomographyFile = adapter.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"camera file {path}: '{key}': {first['msg']}; correct that key") from error
+    return parsed
+
+
+def save_camera(
+    camera: CameraModel,
+    path: Path,
+    *,
+    source: str = "",
+    error: Optional[dict[str, float]] = None,
+    reference: Optional[SceneReference] = None,
+) -> None:
     """Write a camera file.
 
     Args:
@@ -99,6 +145,7 @@ def save_camera(camera: CameraModel, path: Path, *, source: str = "", error: Opt
         path: where to.
         source: one sentence on where the calibration comes from.
         error: named residuals of the calibration, units in the names.
+        reference: what the scene looks like now, so that a moved camera is noticed.
     """
     content: dict[str, Any] = {"camera_file": 1}
     image = {"width": camera.image_width, "height": camera.image_height}
@@ -116,6 +163,8 @@ def save_camera(camera: CameraModel, path: Path, *, source: str = "", error: Opt
         content["error"] = error
     if others:
         content["alternatives"] = others
+    if reference is not None:
+        content["reference"] = _reference(reference)
     path.write_text(yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=110), encoding="utf-8")
 
 
@@ -136,6 +185,10 @@ def degenerate_reason(camera: CameraModel) -> str:
     if not np.isfinite(camera.image_to_ground(bottom)).all():
         return "the bottom centre of the picture does not see the ground"
     return ""
+
+
+def _reference(reference: SceneReference) -> dict[str, Any]:
+    return {"height": reference.codes.shape[0], "edges": reference.to_text()}
 
 
 def _pose(camera: PinholeCamera) -> dict[str, Any]:
