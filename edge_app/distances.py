@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from scipy.special import ndtr
 
 from edge_app.records import FloatArray, GroundPoints, IntArray, Pairs
 
 # Nodes of a quadrature, and how far it reaches, standard deviations.
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(12)
-_REACH = 5.0
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(10)
+_REACH = 4.5
 # Two people never stand in the same point; keeps the direction of a pair defined.
 _MIN_DISTANCE_M = 1e-6
 _MIN_VARIANCE_M2 = 1e-12
@@ -31,37 +33,60 @@ def measure_pairs(ids: IntArray, ground: GroundPoints, threshold_m: float) -> Pa
     if len(usable) < 2:
         return Pairs.empty()
     usable = usable[np.argsort(ids[usable])]
-    first, second = np.triu_indices(len(usable), k=1)
+    first, second = _each_pair(len(usable))
     a, b = usable[first], usable[second]
     difference = ground.xy_m[b] - ground.xy_m[a]
     distance_m = np.hypot(difference[:, 0], difference[:, 1])
-    covariance = ground.cov_m2[a] + ground.cov_m2[b]
-    if ground.shift_m.shape[1]:
-        together = ground.shift_m[b] - ground.shift_m[a]
-        covariance = covariance + together.transpose(0, 2, 1) @ together
+    xx, xy, yy = _covariance_of_difference(ground, a, b)
     along = difference / np.maximum(distance_m, _MIN_DISTANCE_M)[:, None]
-    carried = covariance[:, :, 0] * along[:, :1] + covariance[:, :, 1] * along[:, 1:]
-    sigma_m = np.sqrt(np.maximum((along * carried).sum(axis=1), 0.0))
+    x, y = along[:, 0], along[:, 1]
+    sigma_m = np.sqrt(np.maximum(x * x * xx + 2 * x * y * xy + y * y * yy, 0.0))
     p_violation = (distance_m < threshold_m).astype(np.float64)
-    reach_m = _REACH * np.sqrt(covariance[:, 0, 0] + covariance[:, 1, 1])
+    reach_m = _REACH * np.sqrt(xx + yy)
     unsure = np.flatnonzero((sigma_m > 0) & (np.abs(distance_m - threshold_m) < reach_m))
     if len(unsure):
-        p_violation[unsure] = _p_shorter(difference[unsure], covariance[unsure], threshold_m)
+        p_violation[unsure] = _p_shorter(difference[unsure], (xx[unsure], xy[unsure], yy[unsure]), threshold_m)
     return Pairs(ids[a], ids[b], distance_m, sigma_m, p_violation)
 
 
-def _p_shorter(difference: FloatArray, covariance: FloatArray, threshold_m: float) -> FloatArray:
+@lru_cache(maxsize=256)
+def _each_pair(count: int) -> tuple[IntArray, IntArray]:
+    first, second = np.triu_indices(count, k=1)
+    return first, second
+
+
+def _covariance_of_difference(
+    ground: GroundPoints, a: IntArray, b: IntArray
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return the (M,) variances of x and y, and between them their covariance, of pairs of places; m²."""
+    xx = ground.cov_m2[a, 0, 0] + ground.cov_m2[b, 0, 0]
+    xy = ground.cov_m2[a, 0, 1] + ground.cov_m2[b, 0, 1]
+    yy = ground.cov_m2[a, 1, 1] + ground.cov_m2[b, 1, 1]
+    if ground.shift_m.shape[1]:
+        # Both are moved by the same error of the calibration: only the difference of their shifts counts.
+        shift_x = np.ascontiguousarray(ground.shift_m[:, :, 0].T)
+        shift_y = np.ascontiguousarray(ground.shift_m[:, :, 1].T)
+        x, y = shift_x[:, b] - shift_x[:, a], shift_y[:, b] - shift_y[:, a]
+        xx += np.einsum("km,km->m", x, x)
+        xy += np.einsum("km,km->m", x, y)
+        yy += np.einsum("km,km->m", y, y)
+    return xx, xy, yy
+
+
+def _p_shorter(
+    difference: FloatArray, covariance: tuple[FloatArray, FloatArray, FloatArray], threshold_m: float
+) -> FloatArray:
     """Return the (M,) probability that normal differences on the ground are shorter than the threshold.
 
     Along the axis of the larger variance the integral is closed, across it, it is a sum (Gauss-Legendre).
 
     Args:
         difference: (M, 2) means, metres.
-        covariance: (M, 2, 2) m².
+        covariance: (M,) variance of x, covariance, and variance of y, m².
         threshold_m: radius of the circle, metres.
     """
     # The principal axes of a 2x2 matrix in closed form; the larger variance lies along ``angle``.
-    xx, xy, yy = covariance[:, 0, 0], covariance[:, 0, 1], covariance[:, 1, 1]
+    xx, xy, yy = covariance
     middle, radius = (xx + yy) / 2, np.hypot((xx - yy) / 2, xy)
     angle = 0.5 * np.arctan2(2 * xy, xx - yy)
     cosine, sine = np.cos(angle), np.sin(angle)
@@ -70,10 +95,12 @@ def _p_shorter(difference: FloatArray, covariance: FloatArray, threshold_m: floa
     sd_major, sd_minor = np.sqrt(middle + radius), np.sqrt(np.maximum(middle - radius, _MIN_VARIANCE_M2))
     low = np.maximum(minor - _REACH * sd_minor, -threshold_m)
     high = np.maximum(np.minimum(minor + _REACH * sd_minor, threshold_m), low)
-    half = (high - low)[:, None] / 2
-    place = low[:, None] + half * (1 + _NODES)
-    score = (place - minor[:, None]) / sd_minor[:, None]
-    density = np.exp(-0.5 * score**2) / (np.sqrt(2 * np.pi) * sd_minor[:, None])
-    limit = np.sqrt(np.maximum(threshold_m**2 - place**2, 0.0))
-    inside = ndtr((limit - major[:, None]) / sd_major[:, None]) - ndtr((-limit - major[:, None]) / sd_major[:, None])
-    return np.clip((_WEIGHTS * half * density * inside).sum(axis=1), 0.0, 1.0)
+    half = (high - low) / 2
+    # One row for each node: operations run along the pairs.
+    place = low + half * (1 + _NODES[:, None])
+    score = (place - minor) / sd_minor
+    density = np.exp(-0.5 * score * score)
+    limit = np.sqrt(np.maximum(threshold_m * threshold_m - place * place, 0.0))
+    inside = ndtr((limit - major) / sd_major) - ndtr((-limit - major) / sd_major)
+    total = _WEIGHTS @ (density * inside)
+    return np.clip(total * half / (np.sqrt(2 * np.pi) * sd_minor), 0.0, 1.0)

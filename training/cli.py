@@ -31,6 +31,7 @@ from training.prepare.command import prepare  # noqa: E402
 from training.prepare.compose_command import compose_set  # noqa: E402
 from training.runtimes.command import runtime_matrix  # noqa: E402
 from training.scene_evaluation.command import evaluate_scene  # noqa: E402
+from training.scene_evaluation.distances_command import evaluate_distances  # noqa: E402
 from training.scene_evaluation.tracks_command import evaluate_tracks  # noqa: E402
 from training.simulation.command import simulate_distances  # noqa: E402
 
@@ -60,6 +61,7 @@ for command in (
     adapt,
     evaluate_scene,
     evaluate_tracks,
+    evaluate_distances,
     simulate_distances,
 ):
     cli.add_command(command)

@@ -46,14 +46,14 @@ class LivePipeline:
         return self.pipeline.has_live_tracks
 
     def adapt_to(self, frame: Frame) -> Optional[tuple[bool, str]]:
-        """Fit the calibration to the frame's size.
+        """Fit the calibration to the frame's size, and see whether the camera still looks where it was calibrated.
 
         Returns:
-            None where nothing changed that people must know, else whether the calibration fits and a sentence.
+            None where nothing changed that people must know, else whether the calibration holds and a sentence.
         """
         size = (frame.image.shape[1], frame.image.shape[0])
         if size == self._size:
-            return None
+            return self.pipeline.watch(frame)
         is_first, fitted, self._size = self._size is None, self._fits, size
         try:
             camera, problem = camera_for(self._config, size), None
