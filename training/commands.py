@@ -299,7 +299,8 @@ def _table(model: Path, scores: Any) -> str:
         f"{model.name}: {scores.pictures} pictures, {scores.people} people",
         f"  AP 0.5:0.95 {scores.ap:.3f}   AP50 {scores.ap50:.3f}   AP75 {scores.ap75:.3f}   AR100 {scores.ar100:.3f}",
         f"  AP50, all-point interpolation {scores.ap50_all_points:.3f}, 95 % interval {low:.3f} to {high:.3f}",
-        f"  recall at precision 0.9 {scores.recall_at_precision:.3f}",
+        f"  recall at precision 0.9 {scores.recall_at_precision:.3f}; best F1 {scores.best_f1[0]:.3f} "
+        f"at score {scores.best_f1[1]:.2f}",
         "  by person height (pixels of a 300-row picture)",
     ]
     for name, row in scores.by_height.items():

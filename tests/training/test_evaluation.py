@@ -14,6 +14,7 @@ from training.evaluation.labelled_pictures import LabelledPictures, load_labelle
 from training.evaluation.metrics import (
     PictureMatches,
     average_precision,
+    best_f1,
     bootstrap_interval,
     evaluate_detector,
     recall_at_precision,
@@ -162,12 +163,12 @@ def test_keras_frozen_graph_and_tflite_agree(frozen_graph, pretrained_model, str
 
 
 @pytest.mark.skipif(not PETS.exists(), reason="../shared/data is not here")
-def test_the_released_int8_model_is_as_good_as_the_frozen_graph_on_pets(frozen_graph):
+def test_the_released_int8_model_is_better_than_the_frozen_graph_on_pets(frozen_graph):
     data = load_labelled_pictures(PETS / "labels.json", PETS / "vtest.avi")
     released = evaluate_detector(load_predictor(DEFAULT_MODEL), data, block=14).scores
     pretrained = evaluate_detector(load_predictor(frozen_graph), data, block=14).scores
-    assert abs(released.ap50_all_points - pretrained.ap50_all_points) <= 0.02
-    assert released.ap50_all_points > 0.59
+    assert released.ap50_all_points > pretrained.ap50_all_points
+    assert released.ap > 1.3 * pretrained.ap
 
 
 def test_recall_at_a_precision_is_that_of_the_best_threshold():
@@ -176,6 +177,12 @@ def test_recall_at_a_precision_is_that_of_the_best_threshold():
     assert recall_at_precision([one], 0.9) == pytest.approx(2 / 5)
     assert recall_at_precision([one], 0.75) == pytest.approx(3 / 5)
     assert recall_at_precision([matches(False, False)], 0.9) == 0.0
+
+
+def test_the_best_f1_names_its_threshold():
+    # After 4: 3 right of 4 found, 5 to find: F1 = 6 / 9. After 2: 4 / 7.
+    one = PictureMatches(np.array([0.9, 0.8, 0.7, 0.6]), np.array([True, True, False, True]), 5)
+    assert best_f1([one]) == pytest.approx((6 / 9, 0.6))
 
 
 def test_a_part_of_a_video_keeps_its_own_labels():

@@ -47,6 +47,7 @@ class DetectionScores:
         ap50_interval: 95 % interval of ``ap50_all_points`` over blocks of pictures.
         by_height: AP50, average recall and number of people in each band of height.
         recall_at_precision: largest part of the people found at IoU 0.5 with a precision of 0.9 or more.
+        best_f1: largest F1 at IoU 0.5 of any score threshold, and that threshold.
     """
 
     pictures: int
@@ -59,6 +60,7 @@ class DetectionScores:
     ap50_interval: tuple[float, float]
     by_height: dict[str, dict[str, float]]
     recall_at_precision: float
+    best_f1: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,7 @@ def evaluate_detector(predict: Predictor, data: LabelledPictures, *, block: int,
         bootstrap_interval(matches, block),
         bands,
         recall_at_precision(matches, FIXED_PRECISION),
+        best_f1(matches),
     )
     return Evaluation(scores, matches, rows)
 
@@ -137,6 +140,17 @@ def recall_at_precision(matches: list[PictureMatches], precision: float) -> floa
     good = true_positives >= precision * np.arange(1, len(right) + 1)
     people = sum(match.people for match in matches)
     return float(true_positives[good].max(initial=0) / people) if people else float("nan")
+
+
+def best_f1(matches: list[PictureMatches]) -> tuple[float, float]:
+    """Return the largest F1 that any score threshold reaches, and the threshold: where to operate the model."""
+    people = sum(match.people for match in matches)
+    right = _by_score(matches)
+    if people == 0 or len(right) == 0:
+        return float("nan"), float("nan")
+    f1 = 2 * np.cumsum(right) / (people + np.arange(1, len(right) + 1))
+    best = int(f1.argmax())
+    return float(f1[best]), float(np.sort(np.concatenate([match.score for match in matches]))[::-1][best])
 
 
 def paired_difference(
