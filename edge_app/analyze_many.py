@@ -42,7 +42,7 @@ def analyze_many(
 
     if workers is not None and scheduler is not None:
         raise click.UsageError("give --workers or --scheduler, not both")
-    found = find_videos(videos)
+    found = find_videos(videos, out)
     template = AnalysisOptions(videos, out, load_config(config_path), annotate, every, allow_truncated, not as_json)
     outcomes = run(template, found, workers, scheduler)
     counts = {state: sum(o.state == state for o in outcomes) for state in ("done", "there", "failed")}

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 VIDEO_ENDINGS = frozenset({".mp4", ".avi", ".mkv", ".mov", ".m4v", ".ts", ".mpg", ".mpeg", ".webm", ".wmv", ".flv"})
 # Beside the results of a video: what they were made from, so that they are not made again.
 _KEY_FILE = ".analysis-key"
+_CONNECT_S = 10.0
 _COLUMNS = ("video", "state", "frames_analysed", "people", "events", "exposure_s", "reason")
 
 
@@ -51,17 +52,19 @@ class Outcome:
 Work = Callable[[AnalysisOptions], Outcome]
 
 
-def find_videos(where: Path) -> list[tuple[Path, Path]]:
+def find_videos(where: Path, out: Optional[Path] = None) -> list[tuple[Path, Path]]:
     """Return every video with the folder, relative to the output folder, that its results go into.
 
     Args:
-        where: a folder, which is searched with all folders in it, or a text file with a path in each line.
+        where: a folder, which is searched with all folders in it but hidden ones, or a text file with a path in each
+            line.
+        out: the output folder; should it lie inside, the annotated videos in it are not meant.
 
     Raises:
         UserError: there is nothing there, or a line names no file.
     """
     if where.is_dir():
-        videos = sorted(path for path in where.rglob("*") if path.suffix.lower() in VIDEO_ENDINGS and path.is_file())
+        videos = sorted(path for path in where.rglob("*") if _is_video(path, where, out))
         if not videos:
             raise UserError(f"no video lies in {where}; known endings are {', '.join(sorted(VIDEO_ENDINGS))}")
         return [(path, path.relative_to(where)) for path in videos]
@@ -175,11 +178,19 @@ def _connected(workers: Optional[int], scheduler: Optional[str]) -> Iterator[Any
                 yield client
             return
         try:
-            client = Client(scheduler, timeout=10)
+            client = Client(scheduler, timeout=_CONNECT_S)
         except (OSError, ValueError) as error:
             raise UserError(f"the Dask scheduler {scheduler} does not answer ({error}); check --scheduler") from error
         with client:
             yield client
+
+
+def _is_video(path: Path, where: Path, out: Optional[Path]) -> bool:
+    if path.suffix.lower() not in VIDEO_ENDINGS or not path.is_file():
+        return False
+    if any(part.startswith(".") for part in path.relative_to(where).parts):
+        return False
+    return out is None or out.resolve() not in path.resolve().parents
 
 
 def _listed(where: Path) -> list[Path]:

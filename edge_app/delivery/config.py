@@ -81,3 +81,10 @@ class ReceiversConfig(Section):
     apprise: tuple[SecretReference, ...] = Field(
         (), max_length=20, description="env:NAME or file:PATH of Apprise addresses: e-mail, chat and the rest"
     )
+
+    @model_validator(mode="after")
+    def _each_once(self) -> ReceiversConfig:
+        urls = [webhook.url for webhook in self.webhooks]
+        if len(set(urls)) < len(urls) or len(set(self.apprise)) < len(self.apprise):
+            raise ValueError("the same receiver is there twice, and would be told everything twice; remove one")
+        return self

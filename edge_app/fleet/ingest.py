@@ -69,6 +69,7 @@ class FleetIngest:
 
     Attributes:
         stored, doubled, refused: messages so far; doubled ones had been stored before.
+        listening: set while the broker hands over what comes.
     """
 
     def __init__(self, options: IngestOptions) -> None:
@@ -80,6 +81,7 @@ class FleetIngest:
         self.stored = 0
         self.doubled = 0
         self.refused = 0
+        self.listening = threading.Event()
         self._options = options
         self._psycopg = load_psycopg()
         self._taken: queue.Queue[_Taken] = queue.Queue(_QUEUE)
@@ -125,6 +127,8 @@ class FleetIngest:
         client.reconnect_delay_set(1, 5)
         client.on_connect = self._on_connect
         client.on_message = self._on_message
+        client.on_subscribe = lambda *_: self.listening.set()
+        client.on_disconnect = lambda *_: self.listening.clear()
         return client
 
     def _on_connect(self, client: Any, data: Any, flags: Any, reason: Any, properties: Any) -> None:
@@ -132,8 +136,8 @@ class FleetIngest:
             log.error("the broker refused the connection (%s); check name and password", reason)
             return
         kinds = ("event", "minute", "notice", "alert")
-        client.subscribe([(f"{self._options.prefix}/+/{kind}/+", 1) for kind in kinds])
-        client.subscribe(f"{self._options.prefix}/+/status", 1)
+        topics = [f"{self._options.prefix}/+/{kind}/+" for kind in kinds]
+        client.subscribe([(topic, 1) for topic in (*topics, f"{self._options.prefix}/+/status")])
         log.info("connected to the broker %s", self._options.host)
 
     def _on_message(self, client: Any, data: Any, message: Any) -> None:

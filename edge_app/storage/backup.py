@@ -27,6 +27,7 @@ def back_up(database: Path, target: Path) -> int:
     unfinished = target.with_name(target.name + ".unfinished")
     try:
         unfinished.unlink(missing_ok=True)
+        unfinished.touch(mode=0o600)
         copy = sqlite3.connect(unfinished)
         try:
             source.backup(copy, pages=_PAGES)

@@ -88,12 +88,12 @@ def test_a_video_that_kills_its_worker_fails_alone(tmp_path, videos):
 
 
 def test_other_settings_are_analysed_anew(tmp_path, videos):
-    options = AnalysisOptions(videos / "door.mp4", tmp_path, load_config(CONFIG), every=60, progress=False)
+    options = AnalysisOptions(videos / "door.mp4", tmp_path, load_config(CONFIG), every=140, progress=False)
     states = [analyze_one(options).state, analyze_one(options).state]
     changed = options.config.model_copy(
         update={"distance": options.config.distance.model_copy(update={"threshold_m": 1.0})}
     )
-    states.append(analyze_one(AnalysisOptions(options.video, tmp_path, changed, every=60, progress=False)).state)
+    states.append(analyze_one(AnalysisOptions(options.video, tmp_path, changed, every=140, progress=False)).state)
     assert states == ["done", "there", "done"]
 
 
@@ -127,6 +127,7 @@ def test_a_list_that_cannot_be_used_is_said(tmp_path, content, said):
         find_videos(tmp_path)
 
 
-def test_a_scheduler_that_is_not_there_is_said(tmp_path, videos):
+def test_a_scheduler_that_is_not_there_is_said(tmp_path, videos, monkeypatch):
+    monkeypatch.setattr("edge_app.analysis.many._CONNECT_S", 0.5)
     with pytest.raises(UserError, match="does not answer"):
         analyze_many(template(tmp_path), find_videos(videos), scheduler="tcp://127.0.0.1:9")

@@ -156,6 +156,7 @@ def test_quiet_hours_know_midnight_and_time_zones(start, end, zone, expected):
         ({"receivers": {"webhooks": [{"url": "ftp://example.org/"}]}}, "such as https://"),
         ({"receivers": {"webhooks": [{"url": "https://u:p@example.org/"}]}}, "must not hold a name or password"),
         ({"receivers": {"webhooks": [{"url": "http://example.org/\r\nX: y"}]}}, "such as https://"),
+        ({"receivers": {"webhooks": [{"url": "https://a.example/"}] * 2}}, "there twice"),
         ({"receivers": {"apprise": ["mailto://me:secret@example.org"]}}, "env:NAME or file:PATH"),
     ],
 )

@@ -28,7 +28,7 @@ def ingest(broker, postgres):
     def start():
         made.append(FleetIngest(IngestOptions("127.0.0.1", broker.port, postgres.url, prefix="edge")))
         made[-1].start()
-        wait_until(made[-1]._client.is_connected)
+        assert made[-1].listening.wait(10.0)
         return made[-1]
 
     yield start

@@ -38,6 +38,7 @@ def test_a_backup_of_a_running_writer_is_whole_and_can_be_restored(tmp_path, con
     sink.writer.commit_now()
     copy = tmp_path / "copy.sqlite"
     storage("backup", copy, "--config", configured)
+    assert [oct(path.stat().st_mode & 0o777) for path in (config.path, copy)] == ["0o600"] * 2
     sink.accept("door", NOON + 60, with_event(two_people()[-1]))
     with pytest.raises(UserError, match="in use by another process"):
         storage("restore", copy, "--config", configured)
