@@ -9,6 +9,7 @@ import pytest
 from edge_app.live import LiveRunner, Mailbox
 from edge_app.records import Frame
 from tests.edge_app.scenes import CAMERA, results_of
+from tests.edge_app.waiting import wait_until
 
 RESULTS = results_of([[0.0, 6.0], [1.0, 6.0]])
 
@@ -53,13 +54,6 @@ class FakePipeline:
         if frame.index in self.fail_on:
             raise RuntimeError("a fault on purpose")
         return type(RESULTS[-1])(**{**vars(RESULTS[-1]), "index": frame.index, "time_s": frame.time_s})
-
-
-def wait_until(condition, timeout_s=10.0):
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.01)
 
 
 @pytest.fixture
