@@ -89,9 +89,9 @@ def test_a_slow_pipeline_gets_the_newest_frame_and_the_rest_is_counted(started):
 
 
 def test_a_fault_is_shown_counted_and_survived(started):
-    runner = started(FakeSource(), FakePipeline(fail_on=range(3, 6)))
+    runner = started(FakeSource(), FakePipeline(fail_on=range(3, 100)))
     wait_until(lambda: runner.state.health()["faults"] >= 1)
-    wait_until(lambda: runner.state.latest() is not None and runner.state.latest().frame.index > 6)
+    wait_until(lambda: runner.state.latest() is not None and runner.state.latest().frame.index > 100)
     health = runner.state.health()
     assert health["faults"] >= 1
     assert health["fault"] is None
