@@ -40,12 +40,16 @@ def bench(
     as_json: bool,
 ) -> None:
     """Measure each stage, throughput, delay, memory and start-up of the live pipeline."""
-    from edge_app.bench.run import SAMPLE_CLIP, BenchOptions, run_bench  # noqa: PLC0415 - keeps --help quick
+    from edge_app.analysis import Interrupted  # noqa: PLC0415 - keeps --help quick
+    from edge_app.bench.run import SAMPLE_CLIP, BenchOptions, run_bench  # noqa: PLC0415
     from edge_app.bench.text import format_bench  # noqa: PLC0415
 
     config = load_config(config_path)
     if model is not None:
         config = config.model_copy(update={"model": config.model.model_copy(update={"path": model})})
     options = BenchOptions(config, video or SAMPLE_CLIP, rounds, frames, simulate_ms, viewer, compare)
-    result = run_bench(options)
+    try:
+        result = run_bench(options)
+    except Interrupted as error:
+        raise click.Abort from error
     click.echo(json.dumps(result, indent=2) if as_json else format_bench(result))

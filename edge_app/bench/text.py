@@ -32,8 +32,8 @@ def format_bench(result: dict[str, Any]) -> str:
     live = result["live"]
     lines += [
         "",
-        f"start to first result {live['start_to_first_result_s']:.2f} s, peak memory {live['peak_memory_mb']:.0f} MB, "
-        f"processor time {live['cpu_ms_per_frame']:.2f} ms a frame",
+        f"start to first result {live['start_to_first_result_s']:.2f} s, {live['start_cpu_s']:.2f} s of processor time",
+        f"peak memory {live['peak_memory_mb']:.0f} MB, processor time {live['cpu_ms_per_frame']:.2f} ms a frame",
         *_delay_lines(result["delay"]),
     ]
     if "a53" in result:
