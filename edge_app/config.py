@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from edge_app.alerts.config import AlertsConfig
+from edge_app.calibration.watch_config import CameraWatchConfig
 from edge_app.config_section import Section
 from edge_app.delivery.config import MqttConfig
 from edge_app.errors import UserError, did_you_mean
@@ -175,6 +176,7 @@ class Config(Section):
     calibration: Optional[Path] = Field(None, description="camera file; without one no distances are claimed")
     tiles: TilesConfig = Field(default_factory=TilesConfig)
     motion_gate: MotionGateConfig = Field(default_factory=MotionGateConfig)
+    camera_watch: CameraWatchConfig = Field(default_factory=CameraWatchConfig)
     tracker: TrackerConfig = Field(default_factory=TrackerConfig)
     distance: DistanceConfig = Field(default_factory=DistanceConfig)
     events: EventConfig = Field(default_factory=EventConfig)

@@ -5,6 +5,7 @@ Reading this file tells what the program does.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from dataclasses import replace
 from typing import Any, Optional
@@ -12,6 +13,8 @@ from typing import Any, Optional
 import numpy as np
 
 from edge_app.calibration import CameraModel, load_camera
+from edge_app.calibration.camera_file import load_reference
+from edge_app.calibration.moved_camera import CameraWatch
 from edge_app.config import Config
 from edge_app.detector import Detector, TFLiteDetector, detect, load_detector
 from edge_app.distances import measure_pairs
@@ -25,6 +28,14 @@ from edge_app.records import Detections, Frame, FrameResult, GroundPoints, Pairs
 from edge_app.tiles.tiled_detector import TiledDetector, with_tiles
 from edge_app.tracking import Tracker
 
+log = logging.getLogger(__name__)
+
+_HAS_MOVED = (
+    "the camera looks elsewhere than when it was calibrated, so no distances are claimed; turn it back or calibrate it "
+    "again"
+)
+_STANDS_AGAIN = "the camera looks again as it did when it was calibrated; distances are claimed again"
+
 
 class Pipeline:
     """Turns frames of one source into positions, distances and events.
@@ -34,6 +45,7 @@ class Pipeline:
         camera: the calibration for this source's size, or None: then no distances are claimed.
         dropped_impossible: boxes dropped so far because no person of that height can stand there.
         metrics: figures on the place; None without a calibration.
+        moved_s: seconds of frame time in which the camera looked elsewhere than when it was calibrated.
     """
 
     def __init__(self, config: Config, detector: Detector, camera: Optional[CameraModel]) -> None:
@@ -48,6 +60,10 @@ class Pipeline:
         self._events = EventDetector(config.distance.threshold_m, config.events)
         self.metrics = SceneMetrics(config.metrics) if camera is not None else None
         self._pending: deque[tuple[Config, Optional[CameraModel]]] = deque(maxlen=1)
+        self._watch = _camera_watch(config) if camera is not None else None
+        self._people = np.zeros((0, 4), np.float32)
+        self._time_s: Optional[float] = None
+        self.moved_s = 0.0
 
     @staticmethod
     def from_config(config: Config, source_size: tuple[int, int]) -> Pipeline:
@@ -103,8 +119,26 @@ class Pipeline:
         self._image_height = camera.image_height if camera is not None else 0
         self._tracker.forget()
 
+    @property
+    def camera_moved(self) -> bool:
+        """Whether the camera looks elsewhere than when it was calibrated; then no distances are claimed."""
+        return self._watch is not None and self._watch.moved
+
+    def watch(self, frame: Frame) -> Optional[tuple[bool, str]]:
+        """Compare the scene with the calibration's reference; call it before ``interpret`` for every frame.
+
+        Returns:
+            None where nothing changed, else whether the calibration holds (again), and a sentence for people.
+        """
+        if self._watch is None or not self._watch.look(frame.time_s, frame.image, self._people):
+            return None
+        sentence = _STANDS_AGAIN if not self._watch.moved else _HAS_MOVED
+        log.warning("%s", sentence)
+        return not self._watch.moved, sentence
+
     def process(self, frame: Frame) -> FrameResult:
         """Run every stage on one frame; frames must come in order of time."""
+        self.watch(frame)
         return self.interpret(frame.index, frame.time_s, detect(self.detector, frame.image))
 
     def interpret(self, index: int, time_s: float, detections: Detections) -> FrameResult:
@@ -116,10 +150,15 @@ class Pipeline:
             detections: people at or above the low score threshold.
         """
         cut_off = self._take_over()
-        feet = find_feet(self.camera, detections, self._image_height)
+        camera = None if self.camera_moved else self.camera
+        if self.camera_moved and self._time_s is not None:
+            self.moved_s += time_s - self._time_s
+        self._time_s = time_s
+        self._people = detections.bbox
+        feet = find_feet(camera, detections, self._image_height)
         self.dropped_impossible += feet.dropped
         tracks = self._tracker.update(time_s, feet.detections, feet.measurements)
-        ground = locate(self.camera, tracks)
+        ground = locate(camera, tracks)
         pairs = self._measure(time_s, tracks, ground)
         closed = self._events.update(time_s, pairs)
         violating = self._events.violating_pairs(time_s)
@@ -143,6 +182,7 @@ class Pipeline:
             "events": self._events.state(),
             "metrics": self.metrics.state() if self.metrics is not None else None,
             "dropped_impossible": self.dropped_impossible,
+            "watch": {"moved": self.camera_moved, "moved_s": self.moved_s, "time_s": self._time_s},
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -154,6 +194,9 @@ class Pipeline:
         if self.metrics is not None:
             self.metrics.restore(state["metrics"])
         self.dropped_impossible = state["dropped_impossible"]
+        if self._watch is not None:
+            self._watch.moved = state["watch"]["moved"]
+        self.moved_s, self._time_s = state["watch"]["moved_s"], state["watch"]["time_s"]
 
     def _take_over(self) -> tuple[ViolationEvent, ...]:
         """Put what ``reconfigure`` left in force; returns the events that it cuts off."""
@@ -168,6 +211,7 @@ class Pipeline:
         self._events = EventDetector(config.distance.threshold_m, config.events)
         self._events.restore(numbering)
         self.metrics = SceneMetrics(config.metrics) if self.camera is not None else None
+        self._watch = _camera_watch(config) if self.camera is not None else None
         return cut_off
 
     def _measure(self, time_s: float, tracks: Tracks, ground: GroundPoints) -> Pairs:
@@ -178,6 +222,14 @@ class Pipeline:
         if self._groups is None:
             return pairs
         return replace(pairs, same_group=self._groups.update(time_s, tracks.id[seen], visible, pairs))
+
+
+def _camera_watch(config: Config) -> Optional[CameraWatch]:
+    """Return what notices a moved camera; None where that is switched off or the camera file has no reference."""
+    if config.calibration is None or not config.camera_watch.enabled:
+        return None
+    reference = load_reference(config.calibration)
+    return None if reference is None else CameraWatch(reference)
 
 
 def camera_for(config: Config, source_size: tuple[int, int]) -> Optional[CameraModel]:

@@ -27,6 +27,7 @@ from training.commands import (  # noqa: E402
 from training.parity.command import parity  # noqa: E402
 from training.prepare.command import prepare  # noqa: E402
 from training.scene_evaluation.command import evaluate_scene  # noqa: E402
+from training.scene_evaluation.distances_command import evaluate_distances  # noqa: E402
 from training.scene_evaluation.tracks_command import evaluate_tracks  # noqa: E402
 from training.simulation.command import simulate_distances  # noqa: E402
 
@@ -50,6 +51,7 @@ for command in (
     adapt,
     evaluate_scene,
     evaluate_tracks,
+    evaluate_distances,
     simulate_distances,
 ):
     cli.add_command(command)

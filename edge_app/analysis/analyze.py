@@ -149,6 +149,7 @@ class _Analysis:
         for item in items:
             frame = item.frame
             since = time.perf_counter()
+            self._pipeline.watch(frame)
             result = self._pipeline.interpret(frame.index, frame.time_s, item.detections)
             since = self._times.add("track_and_measure", since)
             self._files.write(result)
@@ -242,6 +243,7 @@ class _Analysis:
             "width": source.width,
             "height": source.height,
             "calibrated": camera is not None,
+            "camera_moved_s": round(pipeline.moved_s, 3),
             "people": totals.people(pipeline.people_seen),
             "boxes_dropped_impossible_height": pipeline.dropped_impossible,
             "violations": violations,

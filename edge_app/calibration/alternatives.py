@@ -37,9 +37,10 @@ def independent_directions(changes: FloatArray) -> FloatArray:
 
 
 def pinhole_parameters(camera: PinholeCamera) -> FloatArray:
-    """Return (7,) rotation vector, translation in metres, and the logarithm of the focal length in pixels."""
+    """Return (12,) rotation vector, translation in metres, logarithm of the focal length in pixels, and distortion."""
     turn, _ = cv2.Rodrigues(camera.rotation)
-    return np.concatenate([turn.ravel(), camera.translation_m, [np.log(camera.matrix[0, 0])]]).astype(np.float64)
+    focal = [np.log(camera.matrix[0, 0])]
+    return np.concatenate([turn.ravel(), camera.translation_m, focal, camera.distortion]).astype(np.float64)
 
 
 def pinhole_alternatives(camera: PinholeCamera, others: Sequence[PinholeCamera]) -> tuple[PinholeCamera, ...]:
@@ -53,11 +54,19 @@ def homography_alternatives(
     camera: HomographyCamera, others: Sequence[HomographyCamera]
 ) -> tuple[HomographyCamera, ...]:
     """Return alternatives for a homography, given what it would be after one standard deviation of each error."""
+    own = _homography_parameters(camera)
+    changes = np.array([_homography_parameters(other) - own for other in others]).reshape(-1, len(own))
+    moved = own + independent_directions(changes)
+    return tuple(
+        HomographyCamera(camera.image_width, camera.image_height, row[:9].reshape(3, 3), bend=float(row[9]))
+        for row in moved
+    )
+
+
+def _homography_parameters(camera: HomographyCamera) -> FloatArray:
+    """Return (10,) the matrix, scaled to be 1 at the bottom of the picture, and the bend."""
     middle = np.array([camera.image_width / 2, camera.image_height, 1.0])
-    own = camera.image_to_world / (camera.image_to_world[2] @ middle)
-    changes = np.array([(other.image_to_world / (other.image_to_world[2] @ middle) - own).ravel() for other in others])
-    moved = own + independent_directions(changes.reshape(-1, 9)).reshape(-1, 3, 3)
-    return tuple(HomographyCamera(camera.image_width, camera.image_height, matrix) for matrix in moved)
+    return np.append((camera.image_to_world / (camera.image_to_world[2] @ middle)).ravel(), camera.bend)
 
 
 def _moved(camera: PinholeCamera, parameters: FloatArray) -> PinholeCamera:
@@ -68,7 +77,7 @@ def _moved(camera: PinholeCamera, parameters: FloatArray) -> PinholeCamera:
         camera.image_width,
         camera.image_height,
         matrix,
-        camera.distortion,
+        parameters[7:12],
         np.asarray(rotation, np.float64),
         parameters[3:6],
     )

@@ -11,10 +11,10 @@ from typing import Protocol
 import cv2
 import numpy as np
 
+from edge_app.calibration.distortion import largest_radius, unbend, undistort
 from edge_app.records import FloatArray
 
-# Iterations and pixel accuracy of the inversion of the lens distortion.
-_UNDISTORT_CRITERIA = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 40, 1e-9)
+_BEND_ROUNDS = 12
 
 
 class CameraModel(Protocol):
@@ -82,14 +82,11 @@ class PinholeCamera:
         return plane
 
     def normalise(self, points_px: FloatArray) -> FloatArray:
-        """Return the (N, 2) undistorted image coordinates x / z, y / z of (N, 2) pixels."""
-        points = np.asarray(points_px, np.float64).reshape(-1, 1, 2)
-        if len(points) == 0:
-            return np.zeros((0, 2))
-        undistorted = cv2.undistortPointsIter(
-            points, self.matrix, self.distortion, np.eye(3), np.eye(3), _UNDISTORT_CRITERIA
-        )
-        return undistorted.reshape(-1, 2).astype(np.float64)
+        """Return the (N, 2) undistorted image coordinates x / z, y / z of (N, 2) pixels; NaN beyond the lens."""
+        points = np.asarray(points_px, np.float64).reshape(-1, 2)
+        (fx, skew, cx), (_, fy, cy), _ = self.matrix.tolist()
+        y = (points[:, 1] - cy) / fy
+        return undistort(np.column_stack([(points[:, 0] - cx - skew * y) / fx, y]), self.distortion)
 
     def ground_to_image(self, points_m: FloatArray) -> FloatArray:
         """Project (N, 2) ground points, metres, to pixels; NaN behind the camera."""
@@ -97,15 +94,16 @@ class PinholeCamera:
         return self.world_to_image(np.column_stack([points, np.zeros(len(points))]))
 
     def world_to_image(self, points_m: FloatArray) -> FloatArray:
-        """Project (N, 3) world points, metres, to (N, 2) pixels; NaN behind the camera."""
+        """Project (N, 3) world points, metres, to (N, 2) pixels; NaN behind the camera and where the lens ends."""
         points = np.asarray(points_m, np.float64).reshape(-1, 3)
         if len(points) == 0:
             return np.zeros((0, 2))
-        depth = (points @ self.rotation.T + self.translation_m)[:, 2]
+        x, y, depth = (points @ self.rotation.T + self.translation_m).T
         rotation_vector, _ = cv2.Rodrigues(self.rotation)
         pixels, _ = cv2.projectPoints(points, rotation_vector, self.translation_m, self.matrix, self.distortion)
         result = pixels.reshape(-1, 2).astype(np.float64)
-        result[depth <= 1e-6] = np.nan
+        beyond = np.hypot(x, y) > largest_radius(tuple(self.distortion.tolist())) * depth
+        result[(depth <= 1e-6) | beyond] = np.nan
         return result
 
     def scaled_to(self, width: int, height: int) -> PinholeCamera:
@@ -119,45 +117,75 @@ class PinholeCamera:
 
 @dataclass(frozen=True)
 class HomographyCamera:
-    """A plane-to-plane map, for a calibration from ground points alone: no lens, no pose.
+    """A plane-to-plane map, for a calibration from ground points alone: no pose, and of the lens only its bend.
 
     Attributes:
         image_width, image_height: pixels.
-        image_to_world: (3, 3), homogeneous source pixels to homogeneous ground metres.
+        image_to_world: (3, 3), homogeneous pixels without distortion to homogeneous ground metres.
         alternatives: see ``CameraModel``.
+        bend: a pixel ``d`` from the centre of the picture, in halves of its width, would be at ``d (1 + bend d²)``
+            without distortion.
     """
 
     image_width: int
     image_height: int
     image_to_world: FloatArray
     alternatives: tuple[HomographyCamera, ...] = ()
+    bend: float = 0.0
 
     def __post_init__(self) -> None:
         # The horizon is where the third coordinate changes sign; the picture's bottom centre is taken to be ground.
-        bottom_centre = np.array([self.image_width / 2, self.image_height, 1.0])
+        bottom_centre = np.append(self.without_distortion(np.array([[self.image_width / 2, self.image_height]])), 1.0)
         if (self.image_to_world @ bottom_centre)[2] < 0:
             object.__setattr__(self, "image_to_world", -self.image_to_world)
 
     def image_to_ground(self, points_px: FloatArray) -> FloatArray:
         """Map (N, 2) pixels to metres; NaN on and above the horizon."""
         points = np.asarray(points_px, np.float64).reshape(-1, 2)
-        return _apply_homography(self.image_to_world, points)
+        return _apply_homography(self.image_to_world, self.without_distortion(points))
+
+    def without_distortion(self, points_px: FloatArray) -> FloatArray:
+        """Return where (N, 2) pixels would be without distortion."""
+        if self.bend == 0:
+            return points_px
+        centre, half = np.array([self.image_width, self.image_height]) / 2, self.image_width / 2
+        return centre + half * unbend((points_px - centre) / half, self.bend)
 
     def ground_to_image(self, points_m: FloatArray) -> FloatArray:
         """Map (N, 2) metres to pixels; NaN for points behind the camera."""
         inverse = np.linalg.inv(self.image_to_world)
         # With this sign, ground seen in the picture has a positive third coordinate in both directions.
         points = np.asarray(points_m, np.float64).reshape(-1, 2)
-        bottom = self.image_to_world @ np.array([self.image_width / 2, self.image_height, 1.0])
+        bottom_px = self.without_distortion(np.array([[self.image_width / 2, self.image_height]]))
+        bottom = self.image_to_world @ np.append(bottom_px, 1.0)
         if (inverse @ (bottom / bottom[2]))[2] < 0:
             inverse = -inverse
-        return _apply_homography(inverse, points)
+        return self._with_distortion(_apply_homography(inverse, points))
+
+    def _with_distortion(self, points_px: FloatArray) -> FloatArray:
+        """Invert ``without_distortion``; NaN where the lens images nothing."""
+        if self.bend == 0:
+            return points_px
+        centre, half = np.array([self.image_width, self.image_height]) / 2, self.image_width / 2
+        points = (points_px - centre) / half
+        straight = np.hypot(points[:, 0], points[:, 1])
+        # A lens that bends outwards (negative) reaches its end where the map stops to grow.
+        limit = np.inf if self.bend > 0 else float(np.sqrt(-1 / (3 * self.bend)))
+        imaged = np.minimum(straight / (1 + max(self.bend, 0.0) * straight**2) ** (1 / 3), limit)
+        for _ in range(_BEND_ROUNDS):
+            slope = np.maximum(1 + 3 * self.bend * imaged**2, 1e-6)
+            imaged = np.clip(imaged - (imaged * (1 + self.bend * imaged**2) - straight) / slope, 0.0, limit)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            scale = np.where(straight > 0, imaged / straight, 1.0)
+        if np.isfinite(limit):
+            scale[straight > limit * (1 + self.bend * limit**2)] = np.nan
+        return centre + half * scale[:, None] * points
 
     def scaled_to(self, width: int, height: int) -> HomographyCamera:
         """Return the same map for a picture of another resolution."""
         scale = np.diag([self.image_width / width, self.image_height / height, 1.0])
         others = tuple(other.scaled_to(width, height) for other in self.alternatives)
-        return HomographyCamera(width, height, self.image_to_world @ scale, others)
+        return HomographyCamera(width, height, self.image_to_world @ scale, others, self.bend)
 
 
 def _apply_homography(matrix: FloatArray, points: FloatArray) -> FloatArray:

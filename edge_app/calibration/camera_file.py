@@ -10,10 +10,12 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edge_app.calibration.camera import CameraModel, HomographyCamera, PinholeCamera
+from edge_app.calibration.scene_reference import SceneReference
 from edge_app.errors import UserError
 
 Row3 = tuple[float, float, float]
 Matrix3 = tuple[Row3, Row3, Row3]
+Distortion = tuple[float, float, float, float, float]
 
 
 class _Section(BaseModel):
@@ -32,28 +34,36 @@ class _Intrinsics(_Section):
     cy: float
 
 
+class _Reference(_Section):
+    height: int = Field(ge=8, le=1000)
+    edges: str = Field(max_length=200_000)
+
+
 class _CameraFile(_Section):
     camera_file: Literal[1]
     image: _ImageSize
     source: str = ""
     error: Optional[dict[str, float]] = None
+    reference: Optional[_Reference] = None
 
 
 class _PinholeAlternative(_Section):
     intrinsics: _Intrinsics
+    distortion: Optional[Distortion] = None
     rotation: Matrix3
     translation_m: Row3
 
 
 class _HomographyAlternative(_Section):
     image_to_world: Matrix3
+    bend: float = 0.0
 
 
 class _PinholeFile(_CameraFile):
     type: Literal["pinhole"]
     alternatives: tuple[_PinholeAlternative, ...] = ()
     intrinsics: _Intrinsics
-    distortion: tuple[float, float, float, float, float] = (0, 0, 0, 0, 0)
+    distortion: Distortion = (0, 0, 0, 0, 0)
     rotation: Matrix3
     translation_m: Row3
 
@@ -62,6 +72,7 @@ class _HomographyFile(_CameraFile):
     type: Literal["homography"]
     alternatives: tuple[_HomographyAlternative, ...] = ()
     image_to_world: Matrix3
+    bend: float = 0.0
 
 
 def load_camera(path: Path) -> CameraModel:
@@ -70,16 +81,7 @@ def load_camera(path: Path) -> CameraModel:
     Raises:
         UserError: the file is missing, not a camera file, or describes a degenerate camera.
     """
-    content = _read(path)
-    adapter: Any = {"pinhole": _PinholeFile, "homography": _HomographyFile}.get(content.get("type", ""))
-    if adapter is None:
-        raise UserError(f"camera file {path}: 'type' must be 'pinhole' or 'homography'; make one with 'calibrate'")
-    try:
-        parsed = adapter.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"camera file {path}: '{key}': {first['msg']}; correct that key") from error
+    parsed = _parse(path, _read(path))
     camera = _pinhole(parsed) if isinstance(parsed, _PinholeFile) else _homography(parsed)
     reason = degenerate_reason(camera)
     if reason:
@@ -87,7 +89,55 @@ def load_camera(path: Path) -> CameraModel:
     return camera
 
 
-def save_camera(camera: CameraModel, path: Path, *, source: str = "", error: Optional[dict[str, float]] = None) -> None:
+def load_reference(path: Path) -> Optional[SceneReference]:
+    """Read what the scene looked like when the camera was calibrated; None where the file does not say.
+
+    Raises:
+        UserError: the file is missing or not a camera file, or the reference is damaged.
+    """
+    found = _parse(path, _read(path)).reference
+    if found is None:
+        return None
+    try:
+        return SceneReference.from_text(found.edges, found.height)
+    except ValueError as error:
+        raise UserError(
+            f"camera file {path}: 'reference' is damaged ({error}); make it again with 'calibrate reference'"
+        ) from error
+
+
+def add_reference(path: Path, reference: SceneReference) -> None:
+    """Put a reference into a camera file, in place of the one that is there."""
+    content = _read(path)
+    if content.pop("reference", None) is None:
+        # Keeps what people wrote into the file.
+        text = path.read_text(encoding="utf-8").rstrip("\n") + "\n"
+    else:
+        text = yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=110)
+    path.write_text(text + yaml.safe_dump({"reference": _reference(reference)}, width=110), encoding="utf-8")
+
+
+def _parse(path: Path, content: dict[str, Any]) -> _PinholeFile | _HomographyFile:
+    adapter: Any = {"pinhole": _PinholeFile, "homography": _HomographyFile}.get(content.get("type", ""))
+    if adapter is None:
+        raise UserError(f"camera file {path}: 'type' must be 'pinhole' or 'homography'; make one with 'calibrate'")
+    try:
+        parsed: _PinholeFile | _HomographyFile = adapter.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"camera file {path}: '{key}': {first['msg']}; correct that key") from error
+    return parsed
+
+
+def save_camera(
+    camera: CameraModel,
+    path: Path,
+    *,
+    source: str = "",
+    error: Optional[dict[str, float]] = None,
+    reference: Optional[SceneReference] = None,
+) -> None:
     """Write a camera file.
 
     Args:
@@ -95,15 +145,16 @@ def save_camera(camera: CameraModel, path: Path, *, source: str = "", error: Opt
         path: where to.
         source: one sentence on where the calibration comes from.
         error: named residuals of the calibration, units in the names.
+        reference: what the scene looks like now, so that a moved camera is noticed.
     """
     content: dict[str, Any] = {"camera_file": 1}
     image = {"width": camera.image_width, "height": camera.image_height}
     if isinstance(camera, PinholeCamera):
-        content |= {"type": "pinhole", "image": image, **_pose(camera), "distortion": camera.distortion.tolist()}
+        content |= {"type": "pinhole", "image": image, **_pose(camera)}
         others = [_pose(other) for other in camera.alternatives]
     elif isinstance(camera, HomographyCamera):
-        content |= {"type": "homography", "image": image, "image_to_world": camera.image_to_world.tolist()}
-        others = [{"image_to_world": other.image_to_world.tolist()} for other in camera.alternatives]
+        content |= {"type": "homography", "image": image, **_map(camera)}
+        others = [_map(other) for other in camera.alternatives]
     else:
         raise TypeError(f"no file format for {type(camera).__name__}")
     if source:
@@ -112,6 +163,8 @@ def save_camera(camera: CameraModel, path: Path, *, source: str = "", error: Opt
         content["error"] = error
     if others:
         content["alternatives"] = others
+    if reference is not None:
+        content["reference"] = _reference(reference)
     path.write_text(yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=110), encoding="utf-8")
 
 
@@ -134,6 +187,10 @@ def degenerate_reason(camera: CameraModel) -> str:
     return ""
 
 
+def _reference(reference: SceneReference) -> dict[str, Any]:
+    return {"height": reference.codes.shape[0], "edges": reference.to_text()}
+
+
 def _pose(camera: PinholeCamera) -> dict[str, Any]:
     """Return what differs between a camera and its alternatives, as the file has it."""
     (fx, _, cx), (_, fy, cy), _ = camera.matrix.tolist()
@@ -141,7 +198,13 @@ def _pose(camera: PinholeCamera) -> dict[str, Any]:
         "intrinsics": {"fx": fx, "fy": fy, "cx": cx, "cy": cy},
         "rotation": camera.rotation.tolist(),
         "translation_m": camera.translation_m.tolist(),
+        "distortion": camera.distortion.tolist(),
     }
+
+
+def _map(camera: HomographyCamera) -> dict[str, Any]:
+    """Return what differs between a homography and its alternatives, as the file has it."""
+    return {"image_to_world": camera.image_to_world.tolist(), "bend": camera.bend}
 
 
 def _pinhole(file: _PinholeFile) -> PinholeCamera:
@@ -151,7 +214,7 @@ def _pinhole(file: _PinholeFile) -> PinholeCamera:
             file.image.width,
             file.image.height,
             np.array([[k.fx, 0, k.cx], [0, k.fy, k.cy], [0, 0, 1]], np.float64),
-            np.array(file.distortion, np.float64),
+            np.array(file.distortion if pose.distortion is None else pose.distortion, np.float64),
             np.array(pose.rotation, np.float64),
             np.array(pose.translation_m, np.float64),
             others,
@@ -162,8 +225,10 @@ def _pinhole(file: _PinholeFile) -> PinholeCamera:
 
 def _homography(file: _HomographyFile) -> HomographyCamera:
     width, height = file.image.width, file.image.height
-    others = tuple(HomographyCamera(width, height, np.array(other.image_to_world)) for other in file.alternatives)
-    return HomographyCamera(width, height, np.array(file.image_to_world, np.float64), others)
+    others = tuple(
+        HomographyCamera(width, height, np.array(other.image_to_world), bend=other.bend) for other in file.alternatives
+    )
+    return HomographyCamera(width, height, np.array(file.image_to_world, np.float64), others, file.bend)
 
 
 def _read(path: Path) -> dict[str, Any]:

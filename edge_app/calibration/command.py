@@ -175,7 +175,7 @@ def auto(
         source.width, source.height, hfov_deg=hfov_deg, person_height_m=person_height_m,
         person_height_sd_m=person_height_sd_m,
     )  # fmt: skip
-    result, frame = calibrate_from_video(source, calibrator, _model_config(model), minutes)
+    result, frame, scene = calibrate_from_video(source, calibrator, _model_config(model), minutes)
     click.echo(
         f"{result.people} people and {result.walks} stretches of walking: height {result.height_m:.2f} m "
         f"(± {result.sigma['height_m']:.2f}), tilt {result.tilt_deg:.1f}° (± {result.sigma['tilt_deg']:.1f}), roll "
@@ -188,7 +188,7 @@ def auto(
     error |= {"relative_distance_sigma": round(result.distance_sigma, 4), "people": float(result.people)}
     words = f"self-calibrated from people in {video.name}, mean height {person_height_m:g} m"
     _write(result.camera, out, words + (f"; unsure: {result.unsure}" if result.unsure else ""), error, frame, grid,
-           privacy, model)  # fmt: skip
+           privacy, model, scene)  # fmt: skip
 
 
 @calibrate.command("import")
@@ -235,6 +235,22 @@ def homography(camera: Path) -> None:
 
 
 @calibrate.command()
+@click.argument("camera", type=_FILE)
+@click.option("--picture", type=_FILE, required=True, help="picture or video that shows what the camera sees now")
+@_MODEL
+def reference(camera: Path, picture: Path, model: Optional[Path]) -> None:
+    """Remember in a CAMERA file what the scene looks like, so that a moved camera is noticed."""
+    from edge_app.calibration.camera_file import add_reference, load_camera  # noqa: PLC0415 - keeps --help quick
+    from edge_app.calibration.from_video import scene_of  # noqa: PLC0415
+
+    load_camera(camera)
+    scene = scene_of(picture, _model_config(model))
+    add_reference(camera, scene)
+    click.echo(camera)
+    _say_whether_moves_are_noticed(scene)
+
+
+@calibrate.command()
 @click.argument("first", type=_FILE)
 @click.argument("second", type=_FILE)
 def compare(first: Path, second: Path) -> None:
@@ -259,7 +275,7 @@ def _fit(
     if hfov_deg is not None:
         if not 5.0 <= hfov_deg <= 150.0:
             raise click.UsageError(f"--hfov-deg must be 5 to 150 degrees, not {hfov_deg:g}")
-        bent = np.zeros(5) if distortion is None else np.array(distortion)
+        bent = None if distortion is None else np.array(distortion)
         focal = Lens(width, height, bent).focal_of(hfov_deg)
         matrix = np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1.0]])
         lens = Intrinsics(matrix, bent)
@@ -279,9 +295,13 @@ def _fit(
 
 def _write(
     camera: Any, out: Path, source: str, error: dict[str, float], frame: Any, grid: Optional[Path], privacy: Any,
-    model: Optional[Path],
+    model: Optional[Path], scene: Any = None,
 ) -> None:  # fmt: skip
-    from edge_app.calibration.camera_file import degenerate_reason, save_camera  # noqa: PLC0415 - keeps --help quick
+    from edge_app.calibration.camera_file import (  # noqa: PLC0415 - keeps --help quick
+        add_reference,
+        degenerate_reason,
+        save_camera,
+    )
 
     reason = degenerate_reason(camera)
     if reason:
@@ -292,12 +312,25 @@ def _write(
     except OSError as failed:
         raise UserError(f"camera file {out} cannot be written ({failed.strerror}); give another --out") from failed
     click.echo(out)
-    if frame is not None:
-        from edge_app.calibration.from_video import write_grid  # noqa: PLC0415
+    if frame is None:
+        click.echo("no --picture was given: it will not be noticed if the camera is moved")
+        return
+    from edge_app.calibration.from_video import write_grid  # noqa: PLC0415
 
-        path = grid or out.with_name(f"{out.stem}_grid.jpg")
-        for line in write_grid(frame, camera, path, privacy, _model_config(model)):
-            click.echo(line)
+    made = write_grid(frame, camera, grid or out.with_name(f"{out.stem}_grid.jpg"), privacy, _model_config(model))
+    add_reference(out, scene or made.reference)
+    for line in made.sentences:
+        click.echo(line)
+    _say_whether_moves_are_noticed(scene or made.reference)
+
+
+def _say_whether_moves_are_noticed(scene: Any) -> None:
+    from edge_app.calibration.moved_camera import enough_structure  # noqa: PLC0415 - keeps --help quick
+
+    if enough_structure(scene):
+        click.echo("if the camera is moved, that will be noticed, and no distances will be claimed")
+    else:
+        click.echo("the picture has too few edges: it will not be noticed if the camera is moved")
 
 
 def _frame(picture: Optional[Path], size: Optional[tuple[int, int]]) -> tuple[Any, tuple[int, int]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
@@ -10,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from edge_app.calibration.camera import CameraModel, PinholeCamera
+from edge_app.calibration.scene_reference import SceneReference, Thumbnail, reference_of
 from edge_app.calibration.self_calibrator import SelfCalibration, SelfCalibrator
 from edge_app.config import Config, ModelConfig
 from edge_app.detector import detect, load_detector
@@ -22,14 +25,16 @@ from edge_app.source import VideoFile
 
 # Seconds of video between two looks at the result.
 _REPORT_S = 30.0
+# A reference of the scene is the median of so many pictures, seconds apart.
+_SAMPLES, _SAMPLE_S = 15, 2.0
 # Scores from which a person is hidden, and from which the implied height counts.
 _SEEN_SCORE, _SURE_SCORE = 0.1, 0.5
 
 
 def calibrate_from_video(
     source: VideoFile, calibrator: SelfCalibrator, model: ModelConfig, minutes: Optional[float]
-) -> tuple[SelfCalibration, Image]:
-    """Feed the people of a video to a self-calibration, with progress; returns the result and a frame.
+) -> tuple[SelfCalibration, Image, SceneReference]:
+    """Feed the people of a video to a self-calibration, with progress; returns the result, a frame, and the scene.
 
     Raises:
         UserError: nobody was seen whole.
@@ -37,13 +42,18 @@ def calibrate_from_video(
     config = Config(model=model)
     pipeline = Pipeline(config, load_detector(model), None)
     bar = tqdm(source, total=source.frame_count, unit="frame", desc="watching", disable=None)
-    next_report_s = _REPORT_S
+    next_report_s, next_sample_s = _REPORT_S, 0.0
+    samples: deque[Thumbnail] = deque(maxlen=_SAMPLES)
     frame_image: Optional[Image] = None
     for frame in bar:
         if minutes is not None and frame.time_s > 60 * minutes:
             break
         frame_image = frame.image
-        calibrator.add(frame.time_s, pipeline.process(frame).tracks)
+        result_here = pipeline.process(frame)
+        calibrator.add(frame.time_s, result_here.tracks)
+        if frame.time_s >= next_sample_s:
+            next_sample_s += _SAMPLE_S
+            samples.append(Thumbnail(frame.image, result_here.detections.bbox))
         if frame.time_s >= next_report_s:
             next_report_s += _REPORT_S
             so_far = calibrator.result()
@@ -53,7 +63,29 @@ def calibrate_from_video(
     result = calibrator.result()
     if result is None or frame_image is None:
         raise UserError(f"nobody was seen whole in {source.name}; give footage with people walking")
-    return result, frame_image
+    return result, frame_image, reference_of(samples)
+
+
+def scene_of(path: Path, model: ModelConfig) -> SceneReference:
+    """Return the reference of a picture, or of the first half minute of a video, people left out.
+
+    Raises:
+        UserError: the file is neither.
+    """
+    detector = load_detector(model.model_copy(update={"low_score_threshold": _SEEN_SCORE}))
+    picture = cv2.imread(str(path)) if path.is_file() else None
+    if picture is not None:
+        image = picture.astype(np.uint8, copy=False)
+        return reference_of([Thumbnail(image, detect(detector, image).bbox)])
+    thumbnails: list[Thumbnail] = []
+    for frame in VideoFile(path):
+        if frame.time_s >= len(thumbnails) * _SAMPLE_S:
+            thumbnails.append(Thumbnail(frame.image, detect(detector, frame.image).bbox))
+        if len(thumbnails) == _SAMPLES:
+            break
+    if not thumbnails:
+        raise UserError(f"{path} has no frame; give a picture or a video")
+    return reference_of(thumbnails)
 
 
 def first_frame(path: Path) -> Image:
@@ -72,8 +104,21 @@ def first_frame(path: Path) -> Image:
     raise UserError(f"{path} has no frame; give a picture or a video")
 
 
-def write_grid(frame: Image, camera: CameraModel, path: Path, privacy: PrivacyMode, model: ModelConfig) -> list[str]:
-    """Write the frame with people hidden and the metre grid; returns sentences on what the calibration implies.
+@dataclass(frozen=True)
+class Grid:
+    """What a picture of the scene gave beside the metre grid.
+
+    Attributes:
+        sentences: on what the calibration implies.
+        reference: of the scene, people left out.
+    """
+
+    sentences: list[str]
+    reference: SceneReference
+
+
+def write_grid(frame: Image, camera: CameraModel, path: Path, privacy: PrivacyMode, model: ModelConfig) -> Grid:
+    """Write the frame with people hidden and the metre grid.
 
     Raises:
         UserError: the picture cannot be written.
@@ -89,7 +134,7 @@ def write_grid(frame: Image, camera: CameraModel, path: Path, privacy: PrivacyMo
         if len(heights):
             shown = ", ".join(f"{height:.2f}" for height in sorted(heights.tolist()))
             lines.append(f"implied heights of the {len(heights)} people in it, metres: {shown}")
-    return lines
+    return Grid(lines, reference_of([Thumbnail(frame, found.bbox)]))
 
 
 def implied_body_heights(camera: PinholeCamera, people: Detections) -> FloatArray:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Optional
 
 import cv2
 import numpy as np
 
-from edge_app.calibration.alternatives import homography_alternatives, pinhole_alternatives
-from edge_app.calibration.camera import CameraModel, HomographyCamera, PinholeCamera
+from edge_app.calibration.camera import CameraModel, PinholeCamera
+from edge_app.calibration.claims import gap_sigmas
+from edge_app.calibration.points_fit import FittedCamera, Intrinsics, fit_homography, fit_pose, straight_trials
 from edge_app.errors import UserError
 from edge_app.records import FloatArray
+
+__all__ = ["Intrinsics", "PointsCalibration", "calibrate_points", "rectangle_corners"]
 
 _FEWEST = 4
 # A point this far off, parts of the picture's width, is an outlier; and a calibration this bad is refused.
@@ -21,24 +24,11 @@ _LARGEST_ERROR = 0.01
 _THINNEST = 0.02
 # Standard deviation of a click, pixels of a picture 1280 wide: what the stated error assumes.
 _CLICK_PX = 2.0
-_DRAWS = 200
-_SEED = 0
-# A focal length from a data sheet: rounded, and different a little between specimens.
-_FOCAL_SD = 0.015
+# Nine of ten errors are within this many standard deviations.
+_SD_OF_P90 = 1.645
+# Relative standard error of 2 m amid the points from which a calibration claims nothing.
+_LARGEST_GAP_SIGMA = 0.2
 _GAP_M = 2.0
-
-
-@dataclass(frozen=True)
-class Intrinsics:
-    """A known lens.
-
-    Attributes:
-        matrix: (3, 3) pixels.
-        distortion: (5,) of OpenCV's model.
-    """
-
-    matrix: FloatArray
-    distortion: FloatArray
 
 
 @dataclass(frozen=True)
@@ -47,11 +37,12 @@ class PointsCalibration:
 
     Attributes:
         camera: homography, or pinhole where the lens was known; its alternatives follow from clicks that are wrong by
-            2 pixels of a picture 1280 wide, or by more where the residuals are larger.
+            2 pixels of a picture 1280 wide, or by more where the residuals are larger, and from what the points leave
+            open of the lens.
         used: (N,) bool, points that were not outliers.
         residual_px: (N,) distance between each point and where its place on the ground is drawn, pixels.
-        gap_error_m: 90th percentile of the error of a gap of 2 m in the middle of the points, if each was clicked with
-            a standard deviation of 2 pixels of a picture 1280 wide.
+        gap_error_m: 90th percentile of the error of a gap of 2 m in the middle of the points, as it follows from the
+            alternatives.
     """
 
     camera: CameraModel
@@ -82,25 +73,21 @@ def calibrate_points(
         UserError: too few points, or they lie on a line, cross, reach over the horizon, or do not fit together.
     """
     _check_points(points_px, points_m)
-    flat_px = points_px if lens is None else _undistorted(points_px, lens)
-    tolerance = _OUTLIER * image_size[0]
-    homography, used = _homography(flat_px, points_m, tolerance)
-    _check_sides(homography, flat_px[used])
-    camera = _camera(homography, flat_px[used], points_m[used], image_size, lens)
+    trial = _best_trial(points_px, points_m, image_size, lens)
+    used = trial.used
+    _check_sides(trial.to_image, trial.straight_px[used])
+    sigma = _CLICK_PX * image_size[0] / 1280.0
+    camera = _camera(trial, points_px[used], points_m[used], image_size, lens, sigma)
     residual = np.hypot(*(camera.ground_to_image(points_m) - points_px).T)
     worst = float(np.sqrt((residual[used] ** 2).mean()))
     if not worst <= _LARGEST_ERROR * image_size[0]:
         raise UserError(
             f"the points do not fit together: {worst:.1f} pixels off on average; check their order and their metres "
-            f"(point {int(np.nanargmax(residual)) + 1} is worst)"
+            f"(point {int(np.argmax(np.nan_to_num(residual, nan=np.inf))) + 1} is worst)"
         )
-    sigma = _CLICK_PX * image_size[0] / 1280.0
-    gap_error_m = _gap_error(flat_px[used], points_m[used], sigma)
-    # Four points are met exactly; with more, what remains of 2N coordinates after 8 parameters tells their noise.
-    freedom = 2 * int(used.sum()) - 8
-    scatter = float(np.sqrt((residual[used] ** 2).sum() / freedom)) if freedom > 0 else 0.0
-    uncertain = _with_alternatives(camera, flat_px[used], points_m[used], lens, max(sigma, scatter))
-    return PointsCalibration(uncertain, used, residual, gap_error_m)
+    sigmas = gap_sigmas(camera, points_m[used].mean(axis=0))
+    _check_claim(float(sigmas.max()))
+    return PointsCalibration(camera, used, residual, _SD_OF_P90 * _GAP_M * float(np.sqrt((sigmas**2).mean())))
 
 
 def rectangle_corners(width_m: float, length_m: float) -> FloatArray:
@@ -127,8 +114,50 @@ def _check_points(points_px: FloatArray, points_m: FloatArray) -> None:
                 raise UserError("three of the four points lie on one line; move one of them or add a fifth")
 
 
+@dataclass(frozen=True)
+class _Trial:
+    """Points sorted into right and wrong ones, by a homography from metres to pixels without the lens's distortion."""
+
+    bend: float
+    straight_px: FloatArray
+    to_image: FloatArray
+    used: np.ndarray
+
+    def unlikelihood(self, points_m: FloatArray, tolerance: float) -> float:
+        ends = cv2.perspectiveTransform(points_m.reshape(-1, 1, 2), self.to_image).reshape(-1, 2)
+        missed = np.hypot(*(ends - self.straight_px).T) / tolerance
+        return float(np.minimum(missed, 1.0).sum())
+
+
+def _best_trial(
+    points_px: FloatArray, points_m: FloatArray, image_size: tuple[int, int], lens: Optional[Intrinsics]
+) -> _Trial:
+    """Try several bends of the lens, as a bent lens makes good points look wrong; the earlier one wins a draw.
+
+    Raises:
+        UserError: no four points fit any of them.
+    """
+    tolerance = _OUTLIER * image_size[0]
+    best: Optional[_Trial] = None
+    failed: Optional[UserError] = None
+    for bend, straight_px in straight_trials(points_px, image_size, lens):
+        try:
+            trial = _Trial(bend, straight_px, *_homography(straight_px, points_m, tolerance))
+        except UserError as error:
+            failed = failed or error
+            continue
+        if best is None or trial.unlikelihood(points_m, tolerance) < 0.7 * best.unlikelihood(points_m, tolerance):
+            best = trial
+    if best is None:
+        assert failed is not None
+        raise failed
+    return best
+
+
 def _homography(points_px: FloatArray, points_m: FloatArray, tolerance: float) -> tuple[FloatArray, np.ndarray]:
     """Return the (3, 3) map from metres to pixels and which points fit it."""
+    if not np.isfinite(points_px).all():
+        raise UserError("a point lies where such a lens images nothing; check the distortion and the points")
     method = cv2.RANSAC if len(points_px) > _FEWEST else 0
     matrix, inliers = cv2.findHomography(points_m, points_px, method, tolerance, maxIters=5000, confidence=0.999)
     if matrix is None or not np.isfinite(matrix).all():
@@ -150,76 +179,32 @@ def _check_sides(to_image: FloatArray, points_px: FloatArray) -> None:
 
 
 def _camera(
-    to_image: FloatArray,
+    trial: _Trial,
     points_px: FloatArray,
     points_m: FloatArray,
     image_size: tuple[int, int],
     lens: Optional[Intrinsics],
-) -> CameraModel:
-    width, height = image_size
+    sd_px: float,
+) -> FittedCamera:
     if lens is None:
-        to_world = np.linalg.inv(to_image)
-        weight = to_world[2] @ np.append(points_px.mean(axis=0), 1.0)
-        camera = HomographyCamera(width, height, to_world / weight)
+        camera = fit_homography(trial.to_image, trial.bend, points_px, points_m, image_size, sd_px).camera
         if not np.isfinite(camera.image_to_ground(points_px)).all():
             raise UserError("the bottom of the picture would see no ground; check the order of the points")
         return camera
-    ground = np.column_stack([points_m, np.zeros(len(points_m))])
-    found, turn, shift = cv2.solvePnP(ground, points_px, lens.matrix, np.zeros(5), flags=cv2.SOLVEPNP_IPPE)
-    if not found:
+    straight_px = trial.straight_px[trial.used]
+    found = fit_pose(lens, trial.bend, straight_px, points_px, points_m, image_size, sd_px)
+    if found is None:
         raise UserError("no pose of the camera fits the points; check their order, their metres and the lens")
-    turn, shift = cv2.solvePnPRefineLM(ground, points_px, lens.matrix, np.zeros(5), turn, shift)
-    rotation, _ = cv2.Rodrigues(turn)
-    turned, moved = np.asarray(rotation, np.float64), np.asarray(shift, np.float64).ravel()
-    pinhole = PinholeCamera(width, height, lens.matrix, lens.distortion, turned, moved)
-    if pinhole.position_m[2] <= 0:
+    assert isinstance(found.camera, PinholeCamera)
+    if found.camera.position_m[2] <= 0:
         raise UserError("the camera would stand under the ground: the points are mirrored; exchange x and y")
-    return pinhole
+    return found.camera
 
 
-def _with_alternatives(
-    camera: CameraModel, points_px: FloatArray, points_m: FloatArray, lens: Optional[Intrinsics], sigma_px: float
-) -> CameraModel:
-    """Refit with every coordinate of every point moved by its standard deviation, and with another focal length."""
-    size = (camera.image_width, camera.image_height)
-    refits = []
-    for number in range(points_px.size):
-        moved = points_px.copy()
-        moved.ravel()[number] += sigma_px
-        matrix, _ = cv2.findHomography(points_m, moved, 0)
-        if matrix is not None:
-            refits.append(_camera(np.asarray(matrix, np.float64), moved, points_m, size, lens))
-    if isinstance(camera, HomographyCamera):
-        homographies = [refit for refit in refits if isinstance(refit, HomographyCamera)]
-        return replace(camera, alternatives=homography_alternatives(camera, homographies))
-    assert isinstance(camera, PinholeCamera) and lens is not None
-    longer = np.array([[1 + _FOCAL_SD, 1, 1], [1, 1 + _FOCAL_SD, 1], [1, 1, 1.0]])
-    other_lens = Intrinsics(lens.matrix * longer, lens.distortion)
-    refits.append(_camera(np.eye(3), points_px, points_m, size, other_lens))
-    pinholes = [refit for refit in refits if isinstance(refit, PinholeCamera)]
-    return replace(camera, alternatives=pinhole_alternatives(camera, pinholes))
-
-
-def _undistorted(points_px: FloatArray, lens: Intrinsics) -> FloatArray:
-    points = cv2.undistortPoints(points_px.reshape(-1, 1, 2), lens.matrix, lens.distortion, None, None, lens.matrix)
-    return points.reshape(-1, 2).astype(np.float64)
-
-
-def _gap_error(points_px: FloatArray, points_m: FloatArray, sigma_px: float) -> float:
-    """Return the 90th percentile of the error of 2 m in the middle of the points when all are clicked anew."""
-    rng = np.random.default_rng(_SEED)
-    middle = points_m.mean(axis=0)
-    angle = rng.uniform(0, 2 * np.pi, _DRAWS)
-    half = 0.5 * _GAP_M * np.column_stack([np.cos(angle), np.sin(angle)])
-    truth, _ = cv2.findHomography(points_m, points_px, 0)
-    errors = []
-    for step in half:
-        noisy = points_px + rng.normal(0, sigma_px, points_px.shape)
-        matrix, _ = cv2.findHomography(noisy, points_m, 0)
-        if matrix is None:
-            errors.append(np.inf)
-            continue
-        ends = np.array([middle - step, middle + step]).reshape(-1, 1, 2)
-        ground = cv2.perspectiveTransform(cv2.perspectiveTransform(ends, truth), matrix).reshape(-1, 2)
-        errors.append(abs(float(np.hypot(*(ground[1] - ground[0]))) - _GAP_M))
-    return float(np.percentile(errors, 90))
+def _check_claim(gap_sigma: float) -> None:
+    """Refuse a calibration that does not even know a gap in the middle of its own points."""
+    if not gap_sigma <= _LARGEST_GAP_SIGMA:
+        raise UserError(
+            f"these points say too little: amid them a gap of 2 m would be known to {100 * gap_sigma:.0f} % only; take "
+            "points farther apart, most of all from near to far, or more of them"
+        )

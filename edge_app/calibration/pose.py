@@ -10,7 +10,8 @@ from typing import Optional
 import numpy as np
 
 from edge_app.calibration.camera import HomographyCamera, PinholeCamera
-from edge_app.calibration.self_geometry import Lens, View, camera_of
+from edge_app.calibration.distortion import UNKNOWN_BEND, UNKNOWN_BEND_SD
+from edge_app.calibration.self_geometry import Lens, View, bent_focal, camera_of
 from edge_app.errors import UserError
 from edge_app.records import FloatArray
 
@@ -48,8 +49,9 @@ def camera_from_pose(
         height_m: of the camera over the ground.
         tilt_deg: how far it looks down from level.
         roll_deg: how far it is turned about its viewing direction.
-        hfov_deg: horizontal field of view without distortion.
-        distortion: (5,) of OpenCV's model.
+        hfov_deg: horizontal field of view as a data sheet states it: the angle that the picture covers.
+        distortion: (5,) of OpenCV's model; None where it is not known: then a lens between a rectilinear and an
+            equidistant one is taken, and its doubt goes into the error.
         sd: how well these are known; the camera's alternatives.
 
     Raises:
@@ -64,19 +66,25 @@ def camera_from_pose(
     for name, value, low, high, unit in checks:
         if not low <= value <= high:
             raise UserError(f"the {name} must be {low:g} to {high:g} {unit}, not {value:g}; correct it")
-    lens = Lens(*image_size, np.zeros(5) if distortion is None else distortion)
-    view = View(
-        float(np.deg2rad(tilt_deg)),
-        float(np.deg2rad(roll_deg)),
-        float(np.log(height_m)),
-        float(np.log(lens.focal_of(hfov_deg))),
-    )
+    lens = Lens(*image_size, distortion)
+
+    def lens_part(field_deg: float, bend: float) -> dict[str, float]:
+        return {"log_focal": float(np.log(bent_focal(lens, field_deg, bend))), "bend": bend}
+
+    bend = UNKNOWN_BEND if distortion is None else 0.0
+    pose = (float(np.deg2rad(tilt_deg)), float(np.deg2rad(roll_deg)), float(np.log(height_m)))
+    view = View(*pose, **lens_part(hfov_deg, bend))
     camera = camera_of(view, lens)
-    others = [
+    others = (
+        []
+        if distortion is not None
+        else [camera_of(view._replace(**lens_part(hfov_deg, bend + UNKNOWN_BEND_SD)), lens)]
+    )
+    others += [
         camera_of(view._replace(log_height=float(np.log(height_m + sd.height_m))), lens),
         camera_of(view._replace(tilt=float(np.deg2rad(tilt_deg + sd.tilt_deg))), lens),
         camera_of(view._replace(roll=float(np.deg2rad(roll_deg + sd.roll_deg))), lens),
-        camera_of(view._replace(log_focal=float(np.log(lens.focal_of(hfov_deg + sd.hfov_deg)))), lens),
+        camera_of(view._replace(**lens_part(hfov_deg + sd.hfov_deg, bend)), lens),
     ]
     camera = replace(camera, alternatives=tuple(others))
     if not np.isfinite(camera.image_to_ground(np.array([[image_size[0] / 2, float(image_size[1])]]))).all():

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
+from edge_app.calibration.distortion import UNKNOWN_BEND, UNKNOWN_BEND_SD
 from edge_app.calibration.self_geometry import Lens, View
 from edge_app.errors import UserError
 from edge_app.records import FloatArray
@@ -18,6 +20,27 @@ _GIVEN_HFOV_SD_DEG = 1.0
 _TILT_RAD, _TILT_SD_RAD = np.deg2rad(25.0), np.deg2rad(25.0)
 _ROLL_SD_RAD = np.deg2rad(5.0)
 _HEIGHT_M, _LOG_HEIGHT_SD = 4.5, 0.7
+# Holds what is known where it is.
+_PINNED = 1e-4
+
+
+class Trial(NamedTuple):
+    """What is fitted.
+
+    Attributes:
+        view: the camera.
+        scene_height, scene_speed: logarithms: how tall, and how quick, all people together are against the assumed.
+    """
+
+    view: View
+    scene_height: float
+    scene_speed: float
+
+    @staticmethod
+    def of(theta: FloatArray) -> Trial:
+        """Unpack (7,) numbers: the view's five, scene height, scene speed."""
+        values = theta.tolist()
+        return Trial(View(*values[:5]), *values[5:])
 
 
 @dataclass(frozen=True)
@@ -26,12 +49,16 @@ class Assumptions:
 
     Attributes:
         person_height_m, person_height_sd_m: of people, metres.
-        log_scene_height_sd: how far the mean of one scene is off: the people of a place differ from the average, and
-            a detector's boxes are systematically taller or shorter than bodies.
+        log_people_sd: how far the mean height of the people of one place is off.
+        log_box_sd: how much taller or shorter than bodies a detector's boxes are on average, in proportion. Feet that
+            are all too low by a part of the body are those of people on a lower ground: only heights tell them.
+        padding_sd: by how much, parts of the picture's width, all boxes reach over the person above and below: what a
+            detector that works on a small picture rounds away. It makes far people look taller beside near ones.
         speed_m_s, log_speed_sd: of walkers among themselves: 1.3 m/s with a spread of 0.3.
         log_scene_speed_sd: how far the mean speed of one scene is off (a hall, a shopping street, a station).
         log_steadiness_sd: how much the speed of one walker varies from one piece of the way to the next.
         hfov_deg, hfov_sd_deg: horizontal field of view, degrees.
+        bend, bend_sd: of the lens, see ``distortion``; it does not count where the distortion is known.
         edge_noise_px, edge_noise_part: standard deviation of a box edge, averaged over half a second: pixels, and part
             of the box height, added in squares. Only their ratio matters, the size is estimated.
         posture_sd: relative change of one person's height while walking (gait, stooping).
@@ -41,7 +68,11 @@ class Assumptions:
     person_height_sd_m: float
     hfov_deg: float
     hfov_sd_deg: float
-    log_scene_height_sd: float = 0.02
+    bend: float = UNKNOWN_BEND
+    bend_sd: float = UNKNOWN_BEND_SD
+    log_people_sd: float = 0.02
+    log_box_sd: float = 0.03
+    padding_sd: float = 0.7e-3
     speed_m_s: float = 1.3
     log_speed_sd: float = 0.23
     log_scene_speed_sd: float = 0.15
@@ -73,17 +104,24 @@ class Assumptions:
         """Return the variances, pixels², of the upper and lower edges of boxes with these heights."""
         return self.edge_noise_px**2 + (self.edge_noise_part * height_px) ** 2
 
-    def residuals(self, view: View, scene_height: float, scene_speed: float, lens: Lens) -> FloatArray:
+    @property
+    def log_scene_height_sd(self) -> float:
+        """Relative spread, from scene to scene, of the height of people as boxes show it."""
+        return float(np.hypot(self.log_people_sd, self.log_box_sd))
+
+    def residuals(self, trial: Trial, lens: Lens) -> FloatArray:
         """Return how far a trial is from the beliefs, each in its standard deviation."""
-        hfov_deg = lens.hfov_of(float(np.exp(view.log_focal)))
+        view = trial.view
+        bend, bend_sd = (self.bend, self.bend_sd) if lens.distortion is None else (0.0, _PINNED)
         return np.array(
             [
                 (view.tilt - _TILT_RAD) / _TILT_SD_RAD,
                 view.roll / _ROLL_SD_RAD,
                 (view.log_height - np.log(_HEIGHT_M)) / _LOG_HEIGHT_SD,
-                (hfov_deg - self.hfov_deg) / self.hfov_sd_deg,
-                scene_height / self.log_scene_height_sd,
-                scene_speed / self.log_scene_speed_sd,
+                (lens.hfov_of(view) - self.hfov_deg) / self.hfov_sd_deg,
+                (view.bend - bend) / bend_sd,
+                trial.scene_height / self.log_scene_height_sd,
+                trial.scene_speed / self.log_scene_speed_sd,
             ]
         )
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from edge_app.calibration.alternatives import independent_directions
 from edge_app.calibration.camera import PinholeCamera
-from edge_app.calibration.self_assumptions import Assumptions
+from edge_app.calibration.self_assumptions import Assumptions, Trial
 from edge_app.calibration.self_fit import Fit, fit
 from edge_app.calibration.self_geometry import Lens, View, camera_of
 from edge_app.calibration.self_samples import SampleStore
@@ -36,8 +36,7 @@ class SelfCalibration:
         distance_sigma: relative standard error of a distance of 2 m where people were seen, calibration alone.
         people, walks: tracks whose heights count, and stretches of walking whose speed counts.
         unsure: why the result should not be used yet; empty when it may be.
-        draws: (D, 6) cameras as likely as this one (tilt, roll, log height, log focal, scene height, scene speed), for
-            intervals of what is derived from it.
+        draws: (D, 7) cameras as likely as this one (see ``Trial.of``), for intervals of what is derived from it.
     """
 
     camera: PinholeCamera
@@ -72,13 +71,13 @@ class SelfCalibrator:
             image_width, image_height: of the pictures, pixels.
             hfov_deg: horizontal field of view where it is known.
             person_height_m, person_height_sd_m: mean and spread of the people here.
-            distortion: (5,) of OpenCV's model where it is known.
+            distortion: (5,) of OpenCV's model where it is known; it is fitted where not.
 
         Raises:
             UserError: a value is outside what can be.
         """
         self._assumptions = Assumptions.make(hfov_deg, person_height_m, person_height_sd_m)
-        self._lens = Lens(image_width, image_height, np.zeros(5) if distortion is None else distortion)
+        self._lens = Lens(image_width, image_height, distortion)
         self._samples = SampleStore(image_width, image_height)
 
     def add(self, time_s: float, tracks: Tracks) -> None:
@@ -91,19 +90,17 @@ class SelfCalibrator:
         if len(pieces) == 0:
             return None
         found = fit(pieces, self._lens, self._assumptions)
-        view = found.view
-        spread, axes = np.linalg.eigh(found.covariance[:4, :4])
+        view = Trial.of(found.theta).view
+        spread, axes = np.linalg.eigh(found.covariance[:5, :5])
         errors = independent_directions(np.sqrt(np.maximum(spread, 0.0))[:, None] * axes.T)
         others = tuple(camera_of(View(*(np.array(view) + error).tolist()), self._lens) for error in errors)
         camera = replace(camera_of(view, self._lens), alternatives=others)
-        draws = np.random.default_rng(_SEED).multivariate_normal(
-            np.array([*view, 0.0, 0.0]), found.covariance, _ERROR_DRAWS
-        )
+        draws = np.random.default_rng(_SEED).multivariate_normal(found.theta, found.covariance, _ERROR_DRAWS)
         feet = pieces.foot[pieces.present]
         distance_sigma = self._distance_sigma(camera, draws, feet)
         return SelfCalibration(
             camera,
-            self._lens.hfov_of(float(np.exp(view.log_focal))),
+            self._lens.hfov_of(view),
             float(np.exp(view.log_height)),
             float(np.rad2deg(view.tilt)),
             float(np.rad2deg(view.roll)),
@@ -117,10 +114,14 @@ class SelfCalibrator:
 
     def _sigma(self, view: View, covariance: FloatArray) -> dict[str, float]:
         sd = np.sqrt(np.diag(covariance))
-        focal = float(np.exp(view.log_focal))
-        wider, narrower = (self._lens.hfov_of(focal * float(np.exp(sign * sd[3]))) for sign in (-1.0, 1.0))
+        step = 1e-4
+        by_focal, by_bend = (
+            (self._lens.hfov_of(view._replace(**{name: getattr(view, name) + step})) - self._lens.hfov_of(view)) / step
+            for name in ("log_focal", "bend")
+        )
+        gradient = np.array([by_focal, by_bend])
         return {
-            "hfov_deg": (wider - narrower) / 2,
+            "hfov_deg": float(np.sqrt(gradient @ covariance[3:5, 3:5] @ gradient)),
             "height_m": float(np.exp(view.log_height) * sd[2]),
             "tilt_deg": float(np.rad2deg(sd[0])),
             "roll_deg": float(np.rad2deg(sd[1])),
@@ -138,7 +139,7 @@ class SelfCalibrator:
         ends = [camera.ground_to_image(points) for points in (ground, other)]
         gaps = []
         for row in draws:
-            likely = camera_of(View(*row[:4].tolist()), self._lens)
+            likely = camera_of(View(*row[:5].tolist()), self._lens)
             first, second = (likely.image_to_ground(points) for points in ends)
             gaps.append(np.hypot(*(first - second).T))
         with np.errstate(invalid="ignore"):

@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from edge_app.calibration.camera import PinholeCamera
+from edge_app.calibration.distortion import opencv_distortion
 from edge_app.errors import UserError
 from edge_app.records import FloatArray
 
@@ -48,18 +49,10 @@ def _camera(geometry: dict[str, float], intrinsic: dict[str, float], extrinsic: 
     matrix = np.array([[fx, 0, intrinsic["cx"]], [0, fy, intrinsic["cy"]], [0, 0, 1]])
     corner_x = max(intrinsic["cx"], width - intrinsic["cx"]) / fx
     corner_y = max(intrinsic["cy"], height - intrinsic["cy"]) / fy
-    k1, k2, k3 = _opencv_radial(intrinsic["kappa1"] * focal_mm**2, float(np.hypot(corner_x, corner_y)))
+    distortion = opencv_distortion(intrinsic["kappa1"] * focal_mm**2, float(np.hypot(corner_x, corner_y)))
     rotation = _rotation(extrinsic["rx"], extrinsic["ry"], extrinsic["rz"])
     translation_m = np.array([extrinsic["tx"], extrinsic["ty"], extrinsic["tz"]]) / 1000.0
-    return PinholeCamera(width, height, matrix, np.array([k1, k2, 0.0, 0.0, k3]), rotation, translation_m)
-
-
-def _opencv_radial(kappa: float, max_radius: float) -> FloatArray:
-    """Fit OpenCV's k1, k2, k3 to ``u = d (1 + kappa d²)`` for normalised radii up to ``max_radius``."""
-    distorted = np.linspace(0.01, max_radius, 200)
-    undistorted = distorted * (1 + kappa * distorted**2)
-    powers = np.column_stack([undistorted**3, undistorted**5, undistorted**7])
-    return np.linalg.lstsq(powers, distorted - undistorted, rcond=None)[0]
+    return PinholeCamera(width, height, matrix, distortion, rotation, translation_m)
 
 
 def _rotation(rx: float, ry: float, rz: float) -> FloatArray:

@@ -20,7 +20,14 @@ GROUND = np.array([[-4.0, 6], [4, 6], [4, 16], [-4, 16], [0, 10], [2, 8]])
 
 
 def camera(**changes):
-    options = {"height_m": 5.0, "tilt_deg": 25.0, "roll_deg": 2.0, "hfov_deg": 70.0, **changes}
+    options = {
+        "height_m": 5.0,
+        "tilt_deg": 25.0,
+        "roll_deg": 2.0,
+        "hfov_deg": 70.0,
+        "distortion": np.zeros(5),
+        **changes,
+    }
     return camera_from_pose(SIZE, **options)
 
 
@@ -53,7 +60,7 @@ def test_clicks_two_pixels_off_keep_a_gap_at_ten_metres_right():
     """A rectangle of 6 x 8 m around the place, clicked with 2 px of noise: 9 of 10 gaps of 2 m within 0.2 m."""
     rng = np.random.default_rng(0)
     errors = []
-    for _ in range(200):
+    for _ in range(100):
         truth = camera(height_m=rng.uniform(2.5, 8), tilt_deg=rng.uniform(15, 40), hfov_deg=rng.uniform(50, 90))
         corners = rectangle_corners(6.0, 8.0) + np.array([-3.0, 6.0])
         pixels = truth.ground_to_image(corners)
@@ -64,7 +71,7 @@ def test_clicks_two_pixels_off_keep_a_gap_at_ten_metres_right():
         step = np.array([np.cos(angle), np.sin(angle)])
         ends = truth.ground_to_image(np.array([(0.0, 10.0), (0.0, 10.0)]) + np.array([-step, step]))
         errors.append(abs(np.hypot(*np.diff(found.camera.image_to_ground(ends), axis=0)[0]) - 2.0))
-    assert len(errors) > 60
+    assert len(errors) > 30
     assert np.percentile(errors, 90) <= 0.2
 
 

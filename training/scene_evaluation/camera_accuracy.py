@@ -10,7 +10,7 @@ from edge_app.calibration import CameraModel, PinholeCamera
 from edge_app.records import BoolArray, FloatArray
 from training.scene_evaluation.close_pairs import PairScores, count_same_people, distance_matrix, pair_scores
 from training.scene_evaluation.error_summary import NEAR_M, ErrorSummary
-from training.scene_evaluation.older_formulas import center_points_distance, four_corner_points_distance
+from training.scene_evaluation.older_formulas import OLDER_FORMULAS
 from training.scene_evaluation.scene_files import SceneRows
 
 _RANGE_EDGES_M = (0.0, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 40.0, np.inf)
@@ -84,9 +84,8 @@ def measure_camera(people: SceneRows, camera: CameraModel, threshold_m: float) -
 def measure_older_formulas(people: SceneRows, threshold_m: float) -> dict[str, PairScores]:
     """Score the older app's two uncalibrated distances on the same perfect boxes and threshold."""
     people = people[people.score >= 1]
-    formulas = {"CenterPointsDistance": center_points_distance, "FourCornerPointsDistance": four_corner_points_distance}
     scores = {}
-    for name, formula in formulas.items():
+    for name, formula in OLDER_FORMULAS.items():
         counts = [
             count_same_people(
                 formula(people.bbox[here]) < threshold_m, distance_matrix(people.xy_m[here]) < threshold_m

@@ -65,7 +65,12 @@ def count_track_pairs(frame: AlignedFrame, threshold_m: float) -> IntArray:
 
     A pair of tracks under the threshold is true if both show people of the ground truth who are under it as well.
     """
-    a, b = _reported_people(frame, threshold_m)
+    return count_reported_pairs(frame, distance_matrix(frame.track_xy_m) < threshold_m, threshold_m)
+
+
+def count_reported_pairs(frame: AlignedFrame, reported: BoolArray, threshold_m: float) -> IntArray:
+    """Count as above, for any (M, M) statement on which tracks are close."""
+    a, b = _reported_people(frame, reported)
     known = (a >= 0) & (b >= 0)
     is_close = distance_matrix(frame.person_xy_m) < threshold_m
     true_positives = int(is_close[a[known], b[known]].sum())
@@ -79,18 +84,18 @@ def count_detection_errors(frame: AlignedFrame, threshold_m: float) -> IntArray:
     Returns:
         (wrong pairs with a track that shows nobody, missed pairs with a person whom no track shows).
     """
-    a, b = _reported_people(frame, threshold_m)
+    a, b = _reported_people(frame, distance_matrix(frame.track_xy_m) < threshold_m)
     is_tracked = np.zeros(len(frame.person_id), np.bool_)
     is_tracked[frame.person_of_track[frame.person_of_track >= 0]] = True
     is_close = np.triu(distance_matrix(frame.person_xy_m) < threshold_m, k=1)
     return np.array([((a < 0) | (b < 0)).sum(), (is_close & ~np.outer(is_tracked, is_tracked)).sum()], np.int64)
 
 
-def _reported_people(frame: AlignedFrame, threshold_m: float) -> tuple[IntArray, IntArray]:
+def _reported_people(frame: AlignedFrame, reported: BoolArray) -> tuple[IntArray, IntArray]:
     """Return the people (-1: nobody) whom the two tracks of every reported pair show."""
     first, second = np.triu_indices(len(frame.track_id), k=1)
-    reported = distance_matrix(frame.track_xy_m)[first, second] < threshold_m
-    return frame.person_of_track[first[reported]], frame.person_of_track[second[reported]]
+    said = reported[first, second]
+    return frame.person_of_track[first[said]], frame.person_of_track[second[said]]
 
 
 def count_same_people(reported: BoolArray, is_close: BoolArray) -> IntArray:

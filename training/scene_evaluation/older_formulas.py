@@ -24,6 +24,12 @@ def four_corner_points_distance(bbox: FloatArray) -> FloatArray:
     return np.min([_scaled_distance(corner, bbox) for corner in corners], axis=0)
 
 
+OLDER_FORMULAS = {
+    "CenterPointsDistance": center_points_distance,
+    "FourCornerPointsDistance": four_corner_points_distance,
+}
+
+
 def _scaled_distance(points: FloatArray, bbox: FloatArray) -> FloatArray:
     scale = _PERSON_HEIGHT_M / (bbox[:, 3] - bbox[:, 1])
     mean_scale = (scale[:, None] + scale[None]) / 2

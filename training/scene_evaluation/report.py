@@ -19,17 +19,17 @@ IGNORING = "Tracks, without boxes where nobody is annotated (--ignore)"
 
 def report_json(report: SceneReport) -> dict[str, Any]:
     """Return the report as JSON values: the dataclasses as mappings, undefined figures as null."""
-    content: dict[str, Any] = _json(asdict(report))
+    content: dict[str, Any] = json_values(asdict(report))
     for name, variant in (("plain", report.plain), ("ignoring", report.ignoring)):
         if variant is None:
             continue
         if variant.pairs is not None:
-            content[name]["pairs"]["close_pairs"] = _scores_json(variant.pairs.close_pairs)
+            content[name]["pairs"]["close_pairs"] = scores_json(variant.pairs.close_pairs)
         if variant.events is not None:
-            content[name]["events"] = _scores_json(variant.events)
+            content[name]["events"] = scores_json(variant.events)
     if report.camera is not None:
-        content["camera"]["close_pairs"] = _scores_json(report.camera.close_pairs)
-    content["older_formulas"] = {name: _scores_json(scores) for name, scores in report.older_formulas.items()}
+        content["camera"]["close_pairs"] = scores_json(report.camera.close_pairs)
+    content["older_formulas"] = {name: scores_json(scores) for name, scores in report.older_formulas.items()}
     return content
 
 
@@ -46,7 +46,7 @@ def report_text(report: SceneReport) -> str:
     if report.camera is not None:
         lines += _camera_lines(report.camera)
     lines += ["", "For comparison: the older app's distances on the same perfect boxes"]
-    lines += [_scores_line(name, scores) for name, scores in report.older_formulas.items()]
+    lines += [scores_line(name, scores) for name, scores in report.older_formulas.items()]
     return "\n".join(lines)
 
 
@@ -66,11 +66,11 @@ def _variant_lines(title: str, variant: Variant) -> Iterator[str]:
     else:
         yield from _pair_lines(variant.pairs)
     if variant.events is not None:
-        yield _scores_line("events", variant.events)
+        yield scores_line("events", variant.events)
 
 
 def _pair_lines(pairs: TrackPairs) -> Iterator[str]:
-    yield _scores_line("close pairs", pairs.close_pairs)
+    yield scores_line("close pairs", pairs.close_pairs)
     intervals = pairs.intervals
     yield (
         f"  {'  95 % interval':<28} P {_interval(intervals.precision)}  R {_interval(intervals.recall)}  "
@@ -94,10 +94,11 @@ def _camera_lines(camera: CameraAccuracy) -> Iterator[str]:
         yield _error_line(f"  in {name}" if name == "depth" else f"  {name}", summary)
     for name, summary in camera.near_by_range.items():
         yield _error_line(f"  {name} from the camera" if name[0].isdigit() else f"  {name}", summary)
-    yield _scores_line("close pairs", camera.close_pairs)
+    yield scores_line("close pairs", camera.close_pairs)
 
 
-def _scores_line(name: str, scores: PairScores) -> str:
+def scores_line(name: str, scores: PairScores) -> str:
+    """Return precision, recall, F1 and the counts on one line."""
     return (
         f"  {name:<28} P {_rate(scores.precision)}  R {_rate(scores.recall)}  F1 {_rate(scores.f1)}  "
         f"({scores.true_positives} right, {scores.false_positives} wrong, {scores.false_negatives} missed)"
@@ -116,17 +117,18 @@ def _interval(interval: Interval) -> str:
     return f"{_rate(interval[0])}-{_rate(interval[1])}"
 
 
-def _scores_json(scores: PairScores) -> dict[str, Any]:
+def scores_json(scores: PairScores) -> dict[str, Any]:
+    """Return counts and rates as JSON values."""
     rates = {"precision": scores.precision, "recall": scores.recall, "f1": scores.f1}
-    return {**asdict(scores), **{name: _json(value) for name, value in rates.items()}}
+    return {**asdict(scores), **{name: json_values(value) for name, value in rates.items()}}
 
 
-def _json(value: Any) -> Any:
+def json_values(value: Any) -> Any:
     """Round floats to 4 digits (below what 10 s blocks can tell) and turn NaN, which JSON lacks, into null."""
     if isinstance(value, dict):
-        return {key: _json(item) for key, item in value.items()}
+        return {key: json_values(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_json(item) for item in value]
+        return [json_values(item) for item in value]
     if isinstance(value, float):
         return None if math.isnan(value) else round(value, 4)
     return value

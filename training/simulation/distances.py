@@ -9,7 +9,8 @@ from typing import Literal, Optional
 import numpy as np
 
 from edge_app.calibration import CameraModel
-from edge_app.calibration.points import calibrate_points
+from edge_app.calibration.points import Intrinsics, calibrate_points
+from edge_app.calibration.pose import PoseErrors, camera_from_pose
 from edge_app.calibration.self_calibrator import SelfCalibrator
 from edge_app.config import TrackerConfig
 from edge_app.distances import measure_pairs
@@ -18,9 +19,18 @@ from edge_app.foot_points import find_feet
 from edge_app.ground_plane import locate
 from edge_app.records import Detections, FloatArray, IntArray, Tracks
 from edge_app.tracking import Tracker
-from training.simulation.scenes import Crowd, Scene, SeenFrame, random_scene, walking_people
+from training.simulation.scenes import HEIGHT_SD_M, Crowd, Scene, SeenFrame, random_scene, walking_people
 
-Calibration = Literal["exact", "points", "self"]
+Calibration = Literal["exact", "points", "lens-points", "rectangle", "pose", "self", "self-free"]
+CALIBRATIONS: dict[Calibration, str] = {
+    "exact": "known exactly",
+    "points": "six ground points, clicked with 2 pixels of noise; nothing is known of the lens",
+    "lens-points": "the same points, and the lens is known",
+    "rectangle": "four corners of a rectangle; nothing is known of the lens",
+    "pose": "measured height, tilt, roll, and the data sheet's field of view; no distortion is stated",
+    "self": "people who walk by, and the data sheet's field of view; no distortion is stated",
+    "self-free": "people who walk by, and nothing else",
+}
 
 # Pairs that stand farther apart are no question for this product.
 _NEAR_M = 4.0
@@ -29,6 +39,8 @@ _SD_OF_90 = 1.6449
 # A tracker needs this long before its state is what it says.
 _SETTLE_S = 2.0
 _CLICK_PX_AT_1280 = 2.0
+# How far data sheets are off, degrees.
+_HFOV_SD_DEG = 1.0
 _POINTS = 6
 
 
@@ -63,8 +75,7 @@ def simulate_scene(seed: int, calibration: Calibration, crowd: Crowd) -> tuple[S
 
     Args:
         seed: of everything.
-        calibration: known exactly; from six ground points clicked with 2 pixels of noise; or by itself, the field of
-            view given, from other people who walked there before.
+        calibration: how the camera is known, see ``CALIBRATIONS``.
         crowd: how people walk and are seen.
 
     Returns:
@@ -88,22 +99,41 @@ def _calibrated(
     scene: Scene, calibration: Calibration, crowd: Crowd, generator: np.random.Generator
 ) -> Optional[CameraModel]:
     truth = scene.camera
+    size = (truth.image_width, truth.image_height)
     if calibration == "exact":
         return truth
-    size = (truth.image_width, truth.image_height)
-    if calibration == "points":
-        points_m = _spread_points(scene)
+    if calibration in ("self", "self-free"):
+        hfov_deg = scene.hfov_deg + generator.normal(0, _HFOV_SD_DEG) if calibration == "self" else None
+        calibrator = SelfCalibrator(*size, hfov_deg=hfov_deg, person_height_sd_m=HEIGHT_SD_M)
+        for frame in walking_people(scene, crowd, generator):
+            calibrator.add(frame.time_s, frame.tracks)
+        result = calibrator.result()
+        return result.camera if result is not None and not result.unsure else None
+    try:
+        if calibration == "pose":
+            return _measured_pose(scene, generator)
+        points_m = _rectangle(scene) if calibration == "rectangle" else _spread_points(scene)
         pixels = truth.ground_to_image(points_m)
         pixels += generator.normal(0, _CLICK_PX_AT_1280 * size[0] / 1280.0, pixels.shape)
-        try:
-            return calibrate_points(pixels, points_m, size).camera
-        except UserError:
-            return None
-    calibrator = SelfCalibrator(*size, hfov_deg=scene.hfov_deg, person_height_sd_m=0.07)
-    for frame in walking_people(scene, crowd, generator):
-        calibrator.add(frame.time_s, frame.tracks)
-    result = calibrator.result()
-    return result.camera if result is not None and not result.unsure else None
+        lens = Intrinsics(truth.matrix, truth.distortion) if calibration == "lens-points" else None
+        return calibrate_points(pixels, points_m, size, lens).camera
+    except UserError:
+        return None
+
+
+def _measured_pose(scene: Scene, generator: np.random.Generator) -> CameraModel:
+    """Return the camera as somebody with a tape measure and an inclinometer states it."""
+    truth, sd = scene.camera, PoseErrors()
+    down, right = -truth.rotation[2, 2], -truth.rotation[0, 2]
+    tilt_deg = float(np.rad2deg(np.arcsin(down)))
+    roll_deg = float(np.rad2deg(np.arcsin(right / np.sqrt(1 - down**2))))
+    return camera_from_pose(
+        (truth.image_width, truth.image_height),
+        height_m=truth.position_m[2] + generator.normal(0, sd.height_m),
+        tilt_deg=tilt_deg + generator.normal(0, sd.tilt_deg),
+        roll_deg=roll_deg + generator.normal(0, sd.roll_deg),
+        hfov_deg=scene.hfov_deg + generator.normal(0, sd.hfov_deg),
+    )
 
 
 def _spread_points(scene: Scene) -> FloatArray:
@@ -114,6 +144,20 @@ def _spread_points(scene: Scene) -> FloatArray:
         apart = np.min([np.hypot(*(region - point).T) for point in chosen], axis=0)
         chosen.append(region[int(np.argmax(apart))])
     return np.array(chosen)
+
+
+def _rectangle(scene: Scene) -> FloatArray:
+    """Return the corners of the largest rectangle along the axes whose corners are all seen, among some tries."""
+    region = scene.region_m
+    seen = {(round(2 * x), round(2 * y)) for x, y in region.tolist()}
+    best, area = region[:4], 0.0
+    for low in region[:: max(1, len(region) // 40)]:
+        for high in region[:: max(1, len(region) // 40)]:
+            corners = np.array([low, [high[0], low[1]], high, [low[0], high[1]]])
+            size = (high[0] - low[0]) * (high[1] - low[1])
+            if high[0] > low[0] and size > area and all((round(2 * x), round(2 * y)) in seen for x, y in corners):
+                best, area = corners, size
+    return best
 
 
 def _followed(

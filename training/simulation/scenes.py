@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge_app.calibration import PinholeCamera
-from edge_app.calibration.self_geometry import Lens, View, camera_of
+from edge_app.calibration.self_geometry import Lens, View, bent_focal, camera_of
 from edge_app.records import BoolArray, FloatArray, IntArray, Tracks
 
 SIZES = ((1280, 720), (1920, 1080), (768, 576))
+# Adults of the people who walk: mean and spread.
+HEIGHT_M, HEIGHT_SD_M = 1.70, 0.07
 # Farther people are not walked with, and smaller ones are not detected.
 _MAX_RANGE_M = 30.0
 _MIN_BOX_PX = 25.0
@@ -46,6 +48,8 @@ class Crowd:
         noise_px, noise_part: standard deviation of each box edge: pixels, and part of the box height, in squares.
         noise_time_s: time in which the error of a box is forgotten; 0 makes every frame's error new.
         scene_height_sd: relative spread, from scene to scene, of all heights together: other people, biased boxes.
+        padding_sd: spread, from scene to scene, of what all boxes reach over people above and below, parts of the
+            picture's width.
     """
 
     people: int = 10
@@ -53,21 +57,28 @@ class Crowd:
     fps: float = 5.0
     noise_px: float = 2.0
     noise_part: float = 0.05
-    scene_height_sd: float = 0.0
-    noise_time_s: float = 0.3
+    scene_height_sd: float = 0.035
+    padding_sd: float = 0.7e-3
+    noise_time_s: float = 0.0
 
 
 def random_scene(generator: np.random.Generator) -> Scene:
-    """Draw cameras 2.2 to 12 m high, tilted 5° to 60°, of 40° to 110° field of view and ±5° roll, until one fits."""
+    """Draw cameras 2.2 to 12 m high, tilted 5° to 60°, of 40° to 110° field of view and ±5° roll, until one fits.
+
+    Lenses are between a little pincushion and nearly equidistant ones (a bend of -0.03 to 0.3): barrel distortion of up
+    to a third at the edge of the widest.
+    """
     while True:
         width, height = SIZES[int(generator.integers(len(SIZES)))]
-        lens = Lens(width, height, np.zeros(5))
+        lens = Lens(width, height, None)
         hfov_deg = generator.uniform(40, 110)
+        bend = generator.uniform(-0.03, 0.3)
         view = View(
             np.deg2rad(generator.uniform(5, 60)),
             np.deg2rad(generator.uniform(-5, 5)),
             np.log(generator.uniform(2.2, 12.0)),
-            np.log(lens.focal_of(hfov_deg)),
+            np.log(bent_focal(lens, hfov_deg, bend)),
+            bend,
         )
         scene = scene_of(camera_of(view, lens), hfov_deg)
         if len(scene.region_m) * 0.25 >= _MIN_AREA_M2:
@@ -106,14 +117,19 @@ def walking_people(scene: Scene, crowd: Crowd, generator: np.random.Generator) -
     frames = int(crowd.seconds * crowd.fps)
     dt_s = 1 / crowd.fps
     bias = 1 + crowd.scene_height_sd * generator.standard_normal()
-    heights = np.clip(generator.normal(1.70, 0.07, crowd.people), 1.4, 2.0) * bias
+    padding_px = scene.camera.image_width * crowd.padding_sd * generator.standard_normal()
+    heights = np.clip(generator.normal(HEIGHT_M, HEIGHT_SD_M, crowd.people), 1.4, 2.0) * bias
     paths = np.stack([_path(scene, generator.uniform(1.0, 1.6), frames, dt_s, generator) for _ in heights])
     keep = np.exp(-dt_s / crowd.noise_time_s) if crowd.noise_time_s > 0 else 0.0
     error = generator.standard_normal((crowd.people, 3))
     for frame in range(frames):
         boxes = _boxes(scene.camera, paths[:, frame], heights)
         length = boxes[:, 2] - boxes[:, 1]
-        noisy = boxes + error * np.hypot(crowd.noise_px, crowd.noise_part * length)[:, None]
+        noisy = (
+            boxes
+            + [0.0, -padding_px, padding_px]
+            + error * np.hypot(crowd.noise_px, crowd.noise_part * length)[:, None]
+        )
         seen = _seen_whole(scene.camera, boxes) & (noisy[:, 2] > noisy[:, 1] + 2)
         yield SeenFrame(frame * dt_s, _tracks(np.flatnonzero(seen) + 1, noisy[seen]), paths[:, frame])
         error = keep * error + np.sqrt(1 - keep**2) * generator.standard_normal(error.shape)
