@@ -196,7 +196,8 @@ def test_each_of_several_cameras_has_its_own_place(dashboard):
     page = dashboard(cameras=("door", "hall"), yaml=cameras)
     line = {"metrics": {"line_m": [[0, 0], [1, 0]]}}
     answer = page.browser().send("PATCH", "/api/v1/config", {"camera": "hall", "changes": line})
-    assert answer.get_json() == {"live": ["cameras.hall.metrics.line_m"], "needs_restart": []}
+    key = "cameras.hall.metrics.line_m"
+    assert answer.get_json() == {"live": [key], "needs_restart": [f"{key} (in stored figures and alerts)"]}
     assert page.pipelines[0].config.metrics.line_m is None
     assert page.pipelines[1].config.metrics.line_m == ((0, 0), (1, 0))
     states = [page.browser().get(f"/api/v1/state?camera={name}").get_json()["camera"] for name in ("door", "hall")]
