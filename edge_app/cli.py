@@ -23,6 +23,7 @@ from edge_app.fleet.command import fleet  # noqa: E402
 from edge_app.json_logs import JsonFormatter  # noqa: E402
 from edge_app.model_store.command import model_commands  # noqa: E402
 from edge_app.storage.command import storage  # noqa: E402
+from edge_app.web.bench_command import bench_viewers  # noqa: E402
 from edge_app.web.security.command import password  # noqa: E402
 from edge_app.web.security.masking import MaskingFilter  # noqa: E402
 
@@ -103,6 +104,7 @@ def run(
 
 cli.add_command(analyze_many)
 cli.add_command(bench)
+cli.add_command(bench_viewers)
 cli.add_command(calibrate)
 cli.add_command(fleet)
 cli.add_command(password)

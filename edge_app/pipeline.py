@@ -154,7 +154,6 @@ class Pipeline:
             detections: people at or above the low score threshold.
         """
         cut_off = self._take_over()
-        feet = find_feet(self.camera, detections, self._image_height)
         camera = None if self.camera_moved else self.camera
         if self.camera_moved and self._time_s is not None:
             self.moved_s += time_s - self._time_s
@@ -218,6 +217,7 @@ class Pipeline:
         self._events = EventDetector(config.distance.threshold_m, config.events)
         self._events.restore(numbering)
         self.metrics = SceneMetrics(config.metrics) if self.camera is not None else None
+        self._watch = _camera_watch(config) if self.camera is not None else None
         return cut_off
 
     def _measure(self, time_s: float, tracks: Tracks, ground: GroundPoints) -> Pairs:

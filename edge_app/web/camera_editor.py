@@ -8,14 +8,18 @@ from typing import Any, Optional
 import numpy as np
 
 from edge_app.calibration import CameraModel, save_camera
-from edge_app.calibration.camera_file import degenerate_reason
+from edge_app.calibration.camera_file import add_reference, degenerate_reason
 from edge_app.calibration.compare import homography_of
-from edge_app.calibration.points import Intrinsics, PointsCalibration, calibrate_points
+from edge_app.calibration.points import PointsCalibration, calibrate_points
+from edge_app.calibration.points_fit import Intrinsics
+from edge_app.calibration.scene_reference import Thumbnail, reference_of
 from edge_app.calibration.self_geometry import Lens
 from edge_app.errors import UserError
 from edge_app.records import FloatArray
 from edge_app.render.metre_grid import metre_lines
+from edge_app.render.privacy import people_boxes
 from edge_app.web.settings import Settings
+from edge_app.web.site import CameraView
 
 # Points of a grid line that are sent: enough for a line bent by the lens.
 _LINE_POINTS = 24
@@ -37,9 +41,8 @@ def fit(
     width, height = image_size
     lens = None
     if hfov_deg is not None:
-        straight = np.zeros(5)
-        focal = Lens(width, height, straight).focal_of(hfov_deg)
-        lens = Intrinsics(np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1.0]]), straight)
+        focal = Lens(width, height, None).focal_of(hfov_deg)
+        lens = Intrinsics(np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1.0]]))
     result = calibrate_points(points_px, points_m, image_size, lens)
     reason = degenerate_reason(result.camera)
     if reason:
@@ -65,12 +68,11 @@ def grid(camera: CameraModel, image_size: tuple[int, int]) -> list[dict[str, Any
     return lines
 
 
-def keep(
-    camera: CameraModel, settings: Settings, camera_name: str, source: str, error: dict[str, float]
-) -> str:  # fmt: skip
+def keep(camera: CameraModel, view: CameraView, settings: Settings, source: str, error: dict[str, float]) -> str:
     """Write a camera file beside the configuration file and return its name, as the configuration gives it.
 
-    Each calibration gets a file of its own, so that a former one can be brought back.
+    It gets a reference of the scene, people left out, by which it is noticed when the camera is moved. Each
+    calibration gets a file of its own, so that a former one can be brought back.
 
     Raises:
         UserError: there is no configuration file, or the file cannot be written.
@@ -78,9 +80,13 @@ def keep(
     if settings.path is None:
         raise UserError("the program runs without a configuration file; start it with --config FILE to calibrate")
     folder = settings.path.resolve().parent
-    path = _unused(folder, camera_name)
+    path = _unused(folder, view.name)
     try:
         save_camera(camera, path, source=source, error=error)
+        snapshot = view.runner.state.latest()
+        if snapshot is not None:
+            scene = Thumbnail(snapshot.frame.image, people_boxes(snapshot.result))
+            add_reference(path, reference_of([scene]))
     except OSError as failed:
         raise UserError(f"camera file {path.name} cannot be written ({failed.strerror}); mend the folder") from failed
     return path.name

@@ -30,8 +30,10 @@ def people_chart(buckets: Sequence[Bucket], bucket_s: int, nonce: str) -> str:
     chart = pygal.XY(
         style=STYLE, width=900, height=280, show_dots=len(buckets) < 40, dots_size=2.5, js=[], range=(0, max(1, most)),
         legend_at_bottom=True, show_x_guides=False, x_value_formatter=_clock_of(buckets), disable_xml_declaration=True,
-        margin=8, truncate_legend=-1, allow_interruptions=True, legend_at_bottom_columns=3, x_labels_major_count=6,
+        margin=8, truncate_legend=-1, allow_interruptions=True, legend_at_bottom_columns=3,
     )  # fmt: skip
+    # One label for each of some seven buckets, in their middles: made by itself it writes a minute several times.
+    chart.x_labels = [bucket.start_utc_s + bucket_s / 2 for bucket in buckets[:: max(1, len(buckets) // 7)]]
     exposed = [bucket.exposed_person_s / bucket.watched_s if bucket.watched_s else 0.0 for bucket in buckets]
     chart.add("on average", _points(buckets, [bucket.occupancy_mean for bucket in buckets], bucket_s))
     chart.add("too close, on average", _points(buckets, exposed, bucket_s))

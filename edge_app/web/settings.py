@@ -77,7 +77,10 @@ class Settings:
             self.config = config
         keys = [".".join(key) for key in change]
         live = tuple(key for key in keys if LIVE.intersection(key.split(".")))
-        return Outcome(live, tuple(key for key in keys if key not in live))
+        later = [key for key in keys if key not in live]
+        # History and alerts count in the places that were there when they began.
+        later += [f"{key} (in stored figures and alerts)" for key in live if "metrics" in key.split(".")]
+        return Outcome(live, tuple(later))
 
     @property
     def backup_path(self) -> Optional[Path]:

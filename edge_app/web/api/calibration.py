@@ -220,7 +220,7 @@ def _fit(body: PointsBody, size: tuple[int, int]) -> Any:
 
 
 def _keep(site: Site, view: CameraView, camera: CameraModel, words: str, error: dict[str, float]) -> Kept:
-    name = camera_editor.keep(camera, site.settings, view.name, words, error)
+    name = camera_editor.keep(camera, view, site.settings, words, error)
     outcome = change_settings(site, {(*site.key_of(view), "calibration"): name})
     return Kept(live=outcome.live, needs_restart=outcome.needs_restart, file=name)
 

@@ -44,7 +44,7 @@ function showPoints() {
     const remove = document.createElement("button");
     remove.type = "button";
     remove.className = "link";
-    remove.textContent = "Remove";
+    remove.textContent = "✕";
     remove.setAttribute("aria-label", `Remove point ${index + 1}`);
     remove.addEventListener("click", () => {
       still.points.splice(index, 1);

@@ -84,7 +84,7 @@ async function begin() {
     const button = document.createElement("button");
     button.type = "button";
     button.className = "link";
-    button.textContent = "Remove";
+    button.textContent = "✕";
     button.setAttribute("aria-label", `Remove corner ${index + 1}`);
     button.addEventListener("click", () => { places[what].splice(index, 1); project(); });
     return button;

@@ -11,9 +11,9 @@ import pytest
 from edge_app.calibration import load_camera
 from edge_app.config import load_config
 from edge_app.web.app import create_app
+from tests.edge_app.live.test_runner import wait_until
 from tests.edge_app.scenes import CAMERA
 from tests.edge_app.storage.made import NOON, event, minute
-from tests.edge_app.test_live import wait_until
 from tests.edge_app.web.history import put
 from tests.edge_app.web.served import ReconfigurablePipeline
 from tests.edge_app.web.test_access import every_route
@@ -196,7 +196,8 @@ def test_each_of_several_cameras_has_its_own_place(dashboard):
     page = dashboard(cameras=("door", "hall"), yaml=cameras)
     line = {"metrics": {"line_m": [[0, 0], [1, 0]]}}
     answer = page.browser().send("PATCH", "/api/v1/config", {"camera": "hall", "changes": line})
-    assert answer.get_json() == {"live": ["cameras.hall.metrics.line_m"], "needs_restart": []}
+    key = "cameras.hall.metrics.line_m"
+    assert answer.get_json() == {"live": [key], "needs_restart": [f"{key} (in stored figures and alerts)"]}
     assert page.pipelines[0].config.metrics.line_m is None
     assert page.pipelines[1].config.metrics.line_m == ((0, 0), (1, 0))
     states = [page.browser().get(f"/api/v1/state?camera={name}").get_json()["camera"] for name in ("door", "hall")]
@@ -258,7 +259,7 @@ def test_places_are_mapped_both_ways(dashboard):
 
 
 def test_before_the_first_picture_nothing_can_be_calibrated(dashboard):
-    from tests.edge_app.test_live import FakeSource
+    from tests.edge_app.live.test_runner import FakeSource
 
     browser = dashboard(source=FakeSource(frames=0)).browser()
     assert browser.get("/api/v1/calibration/still").status_code == 409
