@@ -49,7 +49,7 @@ def test_all_that_a_dockerfile_copies_is_in_the_build_context(name):
         if instruction.word == "COPY" and "--from" not in instruction.rest:
             source = instruction.form()[0]
             assert Path(source).exists()
-            assert source in allowed
+            assert source.split("/")[0] in allowed
 
 
 @pytest.mark.parametrize(("name", "extras"), [("coral", ("coral",)), ("train", ("cpu", "train"))])
@@ -63,7 +63,7 @@ def test_the_pins_are_within_the_ranges_of_the_project(name, extras):
     from packaging.utils import canonicalize_name
 
     pins = {}
-    for line in Path(f"deploy/requirements-{name}.txt").read_text().splitlines():
+    for line in Path(f"config/requirements-{name}.txt").read_text().splitlines():
         if line and not line.startswith("#"):
             package, version = line.split("==")
             pins[canonicalize_name(package)] = version
@@ -75,8 +75,8 @@ def test_the_pins_are_within_the_ranges_of_the_project(name, extras):
         environment = {"python_version": python, "platform_machine": "x86_64"}
         if requirement.marker is None or requirement.marker.evaluate(environment):
             pinned = pins.get(canonicalize_name(requirement.name))
-            assert pinned is not None, f"{requirement.name} is not pinned: run deploy/pin_requirements.py"
-            assert requirement.specifier.contains(pinned), f"{line}: run deploy/pin_requirements.py"
+            assert pinned is not None, f"{requirement.name} is not pinned: run tests/images/pin_requirements.py"
+            assert requirement.specifier.contains(pinned), f"{line}: run tests/images/pin_requirements.py"
 
 
 def test_continued_lines_are_one_instruction_and_comments_go():
