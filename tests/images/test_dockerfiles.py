@@ -167,3 +167,14 @@ def test_a_command_that_fails_ends_the_build(base, tmp_path):
     (tmp_path / "roots").mkdir()
     with pytest.raises(RuntimeError, match="line 2: RUN ended with status 3"):
         Build(tmp_path / "Dockerfile", tmp_path, base, tmp_path / "roots").run(tmp_path / "log")
+
+
+def test_the_compose_file_builds_the_same_image_and_gives_no_rights_away():
+    import yaml
+
+    service = yaml.safe_load(Path("config/compose.yaml").read_text())["services"]["edge"]
+    assert (Path("config") / service["build"]["context"] / service["build"]["dockerfile"]).resolve().is_file()
+    assert service["cap_drop"] == ["ALL"]
+    assert "privileged" not in service
+    assert Path("Dockerfile.coral").read_text().count("VOLUME /var/lib/edge_app") == 1
+    assert "state:/var/lib/edge_app" in service["volumes"]

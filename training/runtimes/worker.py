@@ -40,7 +40,7 @@ def main() -> None:
     interpreter.allocate_tensors()
     place = interpreter.get_input_details()[0]["index"]
     details = interpreter.get_output_details()
-    rows = [[] for _ in details]
+    rows: list[list[Any]] = [[] for _ in details]
     for tensor in np.load(inputs):
         interpreter.set_tensor(place, tensor[None])
         interpreter.invoke()
