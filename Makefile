@@ -49,7 +49,7 @@ check-parse-stage: $(DEV)/.installed
 	$(DEV)/bin/python -m tests.training.compile.parse_stage --work work/runtimes --record docs/parse_stage.md
 
 pins: $(DEV)/.installed
-	$(DEV)/bin/python deploy/pin_requirements.py
+	$(DEV)/bin/python tests/images/pin_requirements.py
 
 lint: $(DEV)/.installed
 	$(DEV)/bin/ruff check .

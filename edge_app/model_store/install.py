@@ -84,7 +84,7 @@ def install(
         else:
             store.adopt(unpacked, bundle_id)
         on_step("switch")
-        store.write_state(_switched(state, Slot(bundle=bundle_id, variant=tested.variant)))
+        store.change_state(lambda now: _switched(now, Slot(bundle=bundle_id, variant=tested.variant)))
         on_step("tidy")
         store.prune()
     return Installed(bundle_id, signed_by, True, tested.sentences)
@@ -111,14 +111,14 @@ def roll_back(store: ModelStore, reason: str) -> StoreState:
     Raises:
         UserError: the model that ships is in use.
     """
-    with store.lock():
-        state = store.state()
+
+    def leave(state: StoreState) -> StoreState:
         if state.current is None:
             raise UserError("the model that ships with the application is in use; there is nothing to go back to")
-        state = state.left(reason, time.time())
-        store.write_state(state)
-        store.prune()
-    return state
+        return state.left(reason, time.time())
+
+    # What is no longer used goes with the next installation: one may be at work now.
+    return store.change_state(leave) if store.folder.is_dir() else leave(store.state())
 
 
 def check_fits(index: BundleIndex, store: ModelStore, state: StoreState, allow_older: bool) -> None:

@@ -17,7 +17,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, Optional
@@ -118,6 +118,20 @@ class ModelStore:
             os.fsync(stream.fileno())
         temporary.replace(self._state)
         _sync_folder(self.folder)
+
+    def change_state(self, change: Callable[[StoreState], StoreState]) -> StoreState:
+        """Read the state, change it and write it, while nobody else does; returns the new state.
+
+        The application on trial and an installation may do so at once. Unlike ``lock`` this waits, for milliseconds.
+
+        Raises:
+            UserError: the state file is damaged, or the change was refused.
+        """
+        with (self.folder / "state.lock").open("ab") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            state = change(self.state())
+            self.write_state(state)
+        return state
 
     def path_of(self, slot: Slot) -> Path:
         """Return the model file of a slot.

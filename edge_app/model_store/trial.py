@@ -17,7 +17,7 @@ from edge_app.config import DEFAULT_MODEL, ModelConfig
 from edge_app.detector import Detector
 from edge_app.errors import UserError
 from edge_app.model_store.install import roll_back
-from edge_app.model_store.store import ModelStore
+from edge_app.model_store.store import ModelStore, StoreState
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ def open_watched(config: ModelConfig, opener: Opener, store: Optional[ModelStore
     state = store.state()
     if state.starts >= _MOST_STARTS:
         return opener(_go_back(config, store, f"the process ended {state.starts} times in disorder with it"))
-    store.write_state(state.model_copy(update={"starts": state.starts + 1}))
+    store.change_state(lambda now: _counted(now, state, +1))
     try:
         detector = opener(config)
     except UserError as error:
@@ -79,15 +79,22 @@ class WatchedDetector:
         return getattr(self._detector, name)
 
     def preprocess(self, image: Any) -> Any:
-        """Prepare a frame; between two frames is the moment to change the model."""
+        """Prepare a frame; between two frames is the moment to change the model.
+
+        What is prepared carries the model that it was prepared for: with stages in threads of their own, frames of the
+        model before are still on their way.
+        """
         if self._next is not None:
             self._detector, self._next = self._next, None
-        return self._detector.preprocess(image)
+        detector = self._detector
+        tensor, geometry = detector.preprocess(image)
+        return (detector, tensor), (detector, geometry)
 
     def invoke(self, tensor: Any) -> Any:
         """Run the model, and count it."""
+        detector, content = tensor
         try:
-            outputs = self._detector.invoke(tensor)
+            outputs = detector.invoke(content)
         except Exception as error:
             self._count_fault(error)
             raise
@@ -97,7 +104,8 @@ class WatchedDetector:
 
     def decode(self, outputs: Any, geometry: Any) -> Any:
         """Turn outputs into people."""
-        return self._detector.decode(outputs, geometry)
+        detector, content = geometry
+        return detector.decode(outputs, content)
 
     def _count_frame(self) -> None:
         if not self.on_trial:
@@ -106,7 +114,8 @@ class WatchedDetector:
         if self._frames >= _FEWEST_FRAMES and time.monotonic() - self._started_s >= self._trial_s:
             self.on_trial = False
             if self._still_ours():
-                self._store.write_state(self._store.state().model_copy(update={"on_trial": False, "starts": 0}))
+                ours = self._store.state()
+                self._store.change_state(lambda now: _proven(now, ours))
                 log.info("model %s has proven itself on %d frames", self._detector.name, self._frames)
 
     def _count_fault(self, error: Exception) -> None:
@@ -121,12 +130,21 @@ class WatchedDetector:
 
     def _end_in_order(self) -> None:
         if self.on_trial and self._still_ours():
-            state = self._store.state()
-            self._store.write_state(state.model_copy(update={"starts": max(0, state.starts - 1)}))
+            ours = self._store.state()
+            self._store.change_state(lambda now: _counted(now, ours, -1))
 
     def _still_ours(self) -> bool:
         """Whether the model on trial is still the one that was opened here: another may have been installed since."""
         return _is_on_trial(self._config, self._store)
+
+
+def _counted(now: StoreState, ours: StoreState, step: int) -> StoreState:
+    """Count a start, or an orderly end, if the model is still the one that it is about."""
+    return now.model_copy(update={"starts": max(0, now.starts + step)}) if now.current == ours.current else now
+
+
+def _proven(now: StoreState, ours: StoreState) -> StoreState:
+    return now.model_copy(update={"on_trial": False, "starts": 0}) if now.current == ours.current else now
 
 
 def _is_on_trial(config: ModelConfig, store: ModelStore) -> bool:

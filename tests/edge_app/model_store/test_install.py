@@ -64,6 +64,7 @@ def test_the_last_good_model_is_kept_and_older_ones_go(parts, store, tmp_path, t
     fourth = install(newer(parts, tmp_path / "4", 4), store).bundle
     assert store.bundles() == sorted((second, fourth))
     state = roll_back(store, "by hand")
+    assert store.prune() == [fourth]
     assert state.current is not None
     assert state.current.bundle == second
     assert state.failures[-1].bundle == fourth

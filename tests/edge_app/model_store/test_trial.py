@@ -162,6 +162,22 @@ def test_a_model_that_was_installed_meanwhile_is_not_touched(on_trial):
     assert on_trial.state().current.bundle == "newest"
 
 
+def test_frames_of_the_model_before_go_to_that_model(on_trial):
+    detector = open_watched(ModelConfig(), opener_of(new=lambda frame: frame > 1), on_trial)
+    before = [detector.preprocess(FRAME) for _ in range(5)]
+    failed = 0
+    for tensor, geometry in before:
+        try:
+            detector.decode(detector.invoke(tensor), geometry)
+        except RuntimeError:
+            failed += 1
+    assert failed == 4
+    assert detector.name == "new"
+    tensor, _ = detector.preprocess(FRAME)
+    assert detector.name == "old"
+    assert tensor[0].name == "old"
+
+
 def test_a_model_that_is_proven_or_chosen_by_hand_is_not_watched(on_trial, tmp_path):
     other = ModelConfig(path=tmp_path / "mine.tflite")
     assert isinstance(open_watched(other, opener_of(), on_trial), FakeDetector)

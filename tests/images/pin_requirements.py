@@ -1,6 +1,6 @@
 """Writes the pinned requirements of the container images from the ranges in pyproject.toml.
 
-    python deploy/pin_requirements.py
+    python tests/images/pin_requirements.py
 
 asks the package index which versions fit the image's Python on both architectures and writes ``requirements-coral.txt``
 and ``requirements-train.txt`` beside this file. Needs pip 23 or later, nothing else.
@@ -14,8 +14,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-FOLDER = Path(__file__).resolve().parent
-REPOSITORY = FOLDER.parent
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
+FOLDER = REPOSITORY / "config"
 # Image → (extras, Python, platforms of wheels). All platforms must get the same versions.
 IMAGES = {
     "coral": ("coral", "3.9", ("manylinux2014_x86_64", "manylinux2014_aarch64")),
@@ -35,7 +35,9 @@ def main() -> int:
                 if merged.setdefault(name, version) != version:
                     print(f"{name}: {merged[name]} and {version} ({platform}); pin it by hand", file=sys.stderr)
                     return 1
-        header = f"# Written by deploy/pin_requirements.py for Dockerfile.{image}: Python {python}, extras {extras}.\n"
+        header = (
+            f"# Written by tests/images/pin_requirements.py for Dockerfile.{image}: Python {python}, extras {extras}.\n"
+        )
         lines = [f"{name}=={version}" for name, version in sorted(merged.items())]
         (FOLDER / f"requirements-{image}.txt").write_text(header + "\n".join(lines) + "\n")
         print(f"requirements-{image}.txt: {len(lines)} packages")
@@ -81,9 +83,9 @@ def resolve(image: str, extras: str, python: str, platform: str) -> dict[str, st
 def requirements(extras: str, python: str, architecture: str) -> list[str]:
     """Return the project's requirements with those extras, for that Python and architecture."""
     try:
-        import tomllib  # noqa: PLC0415 - Python 3.11
+        import tomllib
     except ModuleNotFoundError:
-        import tomli as tomllib  # noqa: PLC0415
+        import tomli as tomllib
 
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     lines = list(project["dependencies"])
@@ -94,7 +96,7 @@ def requirements(extras: str, python: str, architecture: str) -> list[str]:
 
 def _applies(line: str, python: str, architecture: str) -> str:
     """Return the requirement without its marker, or an empty string where it does not apply."""
-    from pip._vendor.packaging.requirements import Requirement  # noqa: PLC0415 - pip brings it along
+    from pip._vendor.packaging.requirements import Requirement
 
     requirement = Requirement(line)
     environment = {"python_version": python, "python_full_version": f"{python}.0", "platform_machine": architecture}
