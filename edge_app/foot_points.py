@@ -1,8 +1,8 @@
 """Where people touch the ground: from the box's bottom, or from the head where the box is cut off.
 
 With a calibrated camera a box says more than its bottom edge: its height must be that of a person who stands there.
-Boxes of an impossible height are dropped; boxes that end at the picture's border or behind another person get their
-foot from the head and an assumed body height.
+Boxes of an impossible height are dropped, and so are boxes that show a person a second time; boxes that end at the
+picture's border or behind another person get their foot from the head and an assumed body height.
 """
 
 from __future__ import annotations
@@ -27,6 +27,12 @@ _BORDER_PX = 3.0
 # Part of the box's bottom edge that another, nearer person must cover to count as hiding the feet.
 _HIDDEN_PART = 0.5
 
+# Boxes that overlap by more than this (IoU) show one person: two who stand half a metre behind one another, seen from
+# low, reach 0.75. So do a box and one of part of the body, which is this much smaller, lies inside by this part of its
+# area, and has its head no farther away than this part of the height.
+_SAME_BOX = 0.8
+_PART, _INSIDE, _SAME_HEAD = 0.75, 0.85, 0.1
+
 
 @dataclass(frozen=True)
 class FeetResult:
@@ -36,12 +42,14 @@ class FeetResult:
         detections: those that were kept.
         measurements: foot and height of each.
         dropped: number of boxes of an impossible height.
+        duplicates: number of boxes that showed a person a second time.
         from_head: (N,) bool, the foot comes from the head.
     """
 
     detections: Detections
     measurements: Measurements
     dropped: int
+    duplicates: int
     from_head: BoolArray
 
 
@@ -53,9 +61,13 @@ def find_feet(camera: Optional[CameraModel], detections: Detections, image_heigh
         detections: N boxes, source pixels.
         image_height: of the source, pixels.
     """
+    once = ~_shown_twice(detections)
+    duplicates = int((~once).sum())
+    if duplicates:
+        detections = detections[once]
     plain = Measurements.from_boxes(detections.bbox)
     if not isinstance(camera, PinholeCamera) or len(detections) == 0:
-        return FeetResult(detections, plain, 0, np.zeros(len(detections), np.bool_))
+        return FeetResult(detections, plain, 0, duplicates, np.zeros(len(detections), np.bool_))
     bbox = detections.bbox.astype(np.float64)
     feet = plain.position[:, :2]
     heads = np.column_stack([feet[:, 0], bbox[:, 1]])
@@ -79,8 +91,44 @@ def find_feet(camera: Optional[CameraModel], detections: Detections, image_heigh
         detections[possible],
         Measurements(position[possible], variance[possible]),
         int((~possible).sum()),
+        duplicates,
         used[possible],
     )
+
+
+def _shown_twice(detections: Detections) -> BoolArray:
+    """Tell which boxes show a person whom a surer box shows: nearly the same box, or one inside with the same head.
+
+    Two people never have their heads in one place. Whoever stands behind another has the head higher in the picture, or
+    shows little more than it.
+    """
+    count = len(detections)
+    if count < 2:
+        return np.zeros(count, np.bool_)
+    left, top, right, bottom = detections.bbox.astype(np.float64).T
+    width, height = np.maximum(right - left, 0.0), np.maximum(bottom - top, 0.0)
+    area = width * height
+    shared_x = np.minimum(right[:, None], right[None]) - np.maximum(left[:, None], left[None])
+    shared_y = np.minimum(bottom[:, None], bottom[None]) - np.maximum(top[:, None], top[None])
+    shared = np.maximum(shared_x, 0.0) * np.maximum(shared_y, 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        iou = shared / (area[:, None] + area[None] - shared)
+        inside = shared / np.minimum(area[:, None], area[None])
+    tallest = np.maximum(height[:, None], height[None])
+    middle = (left + right) / 2
+    same_head = np.abs(top[:, None] - top[None]) < _SAME_HEAD * tallest
+    same_head &= np.abs(middle[:, None] - middle[None]) < _SAME_HEAD * tallest
+    is_part = np.minimum(height[:, None], height[None]) < _PART * tallest
+    same = (iou > _SAME_BOX) | ((inside > _INSIDE) & same_head & is_part)
+    score = detections.score
+    rank = np.empty(count, np.int64)
+    rank[np.argsort(-score, kind="stable")] = np.arange(count)
+    twice = np.zeros(count, np.bool_)
+    # The surest box stays, and only boxes that stay make others a repetition.
+    for row in np.argsort(rank):
+        if not twice[row]:
+            twice |= same[row] & (rank > rank[row])
+    return twice
 
 
 def implied_heights(camera: PinholeCamera, feet_px: FloatArray, heads_px: FloatArray) -> FloatArray:

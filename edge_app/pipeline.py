@@ -45,6 +45,7 @@ class Pipeline:
         detector: finds people.
         camera: the calibration for this source's size, or None: then no distances are claimed.
         dropped_impossible: boxes dropped so far because no person of that height can stand there.
+        dropped_duplicates: boxes dropped so far because a surer one shows the same person.
         metrics: figures on the place; None without a calibration.
         moved_s: seconds of frame time in which the camera looked elsewhere than when it was calibrated.
     """
@@ -55,6 +56,7 @@ class Pipeline:
         # A homography or no camera at all knows no body heights, and then the picture's height is not used.
         self._image_height = camera.image_height if camera is not None else 0
         self.dropped_impossible = 0
+        self.dropped_duplicates = 0
         self._threshold_m = config.distance.threshold_m
         self._tracker = Tracker(config.tracker, config.model.score_threshold)
         self._groups = GroupDetector(config.groups) if config.groups.enabled else None
@@ -75,6 +77,8 @@ class Pipeline:
             UserError: the model or the calibration cannot be used.
         """
         camera = camera_for(config, source_size)
+        if camera is not None:
+            check_region(config, camera)
         detector = open_watched(config.model, load_detector)
         return Pipeline(config, with_tiles(detector, config.tiles, camera, in_real_time=False), camera)
 
@@ -161,6 +165,7 @@ class Pipeline:
         self._people = detections.bbox
         feet = find_feet(camera, detections, self._image_height)
         self.dropped_impossible += feet.dropped
+        self.dropped_duplicates += feet.duplicates
         tracks = self._tracker.update(time_s, feet.detections, feet.measurements)
         ground = locate(camera, tracks)
         pairs = self._measure(time_s, tracks, ground)
@@ -186,6 +191,7 @@ class Pipeline:
             "events": self._events.state(),
             "metrics": self.metrics.state() if self.metrics is not None else None,
             "dropped_impossible": self.dropped_impossible,
+            "dropped_duplicates": self.dropped_duplicates,
             "watch": {"moved": self.camera_moved, "moved_s": self.moved_s, "time_s": self._time_s},
         }
 
@@ -198,6 +204,7 @@ class Pipeline:
         if self.metrics is not None:
             self.metrics.restore(state["metrics"])
         self.dropped_impossible = state["dropped_impossible"]
+        self.dropped_duplicates = state["dropped_duplicates"]
         if self._watch is not None:
             self._watch.moved = state["watch"]["moved"]
         self.moved_s, self._time_s = state["watch"]["moved_s"], state["watch"]["time_s"]
@@ -236,6 +243,23 @@ def _camera_watch(config: Config) -> Optional[CameraWatch]:
         return None
     reference = load_reference(config.calibration)
     return None if reference is None else CameraWatch(reference)
+
+
+def check_region(config: Config, camera: CameraModel) -> None:
+    """Refuse a region of interest that the camera cannot see as ground.
+
+    Raises:
+        UserError: a corner lies behind the camera or where the horizon would run inside the region.
+    """
+    if config.metrics.region_m is None:
+        return
+    seen = np.isfinite(camera.ground_to_image(np.array(config.metrics.region_m))).all(axis=1)
+    if not seen.all():
+        corner = config.metrics.region_m[int(np.flatnonzero(~seen)[0])]
+        raise UserError(
+            f"metrics.region_m reaches over the horizon or behind the camera at corner {corner[0]:g}, {corner[1]:g}; "
+            "give corners on the ground that the camera sees"
+        )
 
 
 def camera_for(config: Config, source_size: tuple[int, int]) -> Optional[CameraModel]:

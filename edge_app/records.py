@@ -136,6 +136,12 @@ class GroundPoints:
             self.xy_m[selection], self.cov_m2[selection], self.valid[selection], self.shift_m[selection]
         )
 
+    @property
+    def whole_cov_m2(self) -> FloatArray:
+        """(N, 2, 2) float64, m²: covariance of each position alone, that of the calibration included."""
+        whole: FloatArray = self.cov_m2 + np.einsum("nki,nkj->nij", self.shift_m, self.shift_m)
+        return whole
+
 
 @dataclass(frozen=True)
 class Pairs:

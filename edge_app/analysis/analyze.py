@@ -246,6 +246,7 @@ class _Analysis:
             "camera_moved_s": round(pipeline.moved_s, 3),
             "people": totals.people(pipeline.people_seen),
             "boxes_dropped_impossible_height": pipeline.dropped_impossible,
+            "boxes_dropped_duplicates": pipeline.dropped_duplicates,
             "violations": violations,
             "metrics": pipeline.metrics.summary() if pipeline.metrics else None,
             "timings": {

@@ -9,6 +9,10 @@ from edge_app.records import FloatArray
 
 _GAP_M = 2.0
 _DIRECTIONS = 8
+_ROWS = 200
+_RANGES_M = (2.0, 5.0, 10.0, 20.0)
+# Relative standard error of 2 m from which a calibration claims nothing.
+LARGEST_GAP_SIGMA = 0.2
 
 
 def gap_sigmas(camera: CameraModel, middle_m: FloatArray) -> FloatArray:
@@ -31,3 +35,24 @@ def gap_sigmas(camera: CameraModel, middle_m: FloatArray) -> FloatArray:
     if not all(np.isfinite(ends).all() for ends in ends_px):
         return np.full(_DIRECTIONS, np.inf)
     return np.sqrt(np.nan_to_num(variance, nan=np.inf))
+
+
+def gap_by_range(camera: CameraModel) -> dict[float, float]:
+    """Return how well a gap of 2 m is known, relative, at some distances from the nearest ground that is seen, metres.
+
+    Places lie along the middle of the picture. A distance that is not seen, or not known at all, is missing.
+    """
+    column = np.linspace(camera.image_height - 1.0, 0.0, _ROWS)
+    ground = camera.image_to_ground(np.column_stack([np.full(_ROWS, camera.image_width / 2), column]))
+    ground = ground[np.isfinite(ground).all(axis=1)]
+    if len(ground) == 0:
+        return {}
+    away = np.hypot(*(ground - ground[0]).T)
+    found = {}
+    for distance_m in _RANGES_M:
+        if distance_m <= away.max():
+            place = ground[int(np.abs(away - distance_m).argmin())]
+            sigma = float(gap_sigmas(camera, place).max())
+            if np.isfinite(sigma):
+                found[distance_m] = sigma
+    return found

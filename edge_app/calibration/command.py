@@ -302,16 +302,25 @@ def _write(
         degenerate_reason,
         save_camera,
     )
+    from edge_app.calibration.claims import LARGEST_GAP_SIGMA, gap_by_range  # noqa: PLC0415
 
     reason = degenerate_reason(camera)
     if reason:
         raise UserError(f"this calibration can't be used: {reason}; check what was given")
+    known = gap_by_range(camera) if camera.alternatives else {}
+    if camera.alternatives and not any(sigma <= LARGEST_GAP_SIGMA for sigma in known.values()):
+        raise UserError(
+            "this calibration can't be used: it knows no gap of 2 m to 20 %; measure more or give more points"
+        )
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         save_camera(camera, out, source=source, error=error)
     except OSError as failed:
         raise UserError(f"camera file {out} cannot be written ({failed.strerror}); give another --out") from failed
     click.echo(out)
+    if known:
+        ranges = ", ".join(f"{100 * sigma:.0f} % {away:g} m on" for away, sigma in known.items())
+        click.echo(f"standard error of a gap of 2 m, from the nearest ground in the picture: {ranges}")
     if frame is None:
         click.echo("no --picture was given: it will not be noticed if the camera is moved")
         return

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from edge_app.calibration.camera import CameraModel, PinholeCamera
-from edge_app.calibration.claims import gap_sigmas
+from edge_app.calibration.claims import LARGEST_GAP_SIGMA, gap_sigmas
 from edge_app.calibration.points_fit import FittedCamera, Intrinsics, fit_homography, fit_pose, straight_trials
 from edge_app.errors import UserError
 from edge_app.records import FloatArray
@@ -24,10 +24,11 @@ _LARGEST_ERROR = 0.01
 _THINNEST = 0.02
 # Standard deviation of a click, pixels of a picture 1280 wide: what the stated error assumes.
 _CLICK_PX = 2.0
+# Where cameras are mounted, metres, and how far they are turned about their viewing direction, degrees.
+_HEIGHTS_M = (0.5, 100.0)
+_LARGEST_ROLL_DEG = 60.0
 # Nine of ten errors are within this many standard deviations.
 _SD_OF_P90 = 1.645
-# Relative standard error of 2 m amid the points from which a calibration claims nothing.
-_LARGEST_GAP_SIGMA = 0.2
 _GAP_M = 2.0
 
 
@@ -190,20 +191,42 @@ def _camera(
         camera = fit_homography(trial.to_image, trial.bend, points_px, points_m, image_size, sd_px).camera
         if not np.isfinite(camera.image_to_ground(points_px)).all():
             raise UserError("the bottom of the picture would see no ground; check the order of the points")
+        _check_not_mirrored(camera, points_px)
         return camera
     straight_px = trial.straight_px[trial.used]
     found = fit_pose(lens, trial.bend, straight_px, points_px, points_m, image_size, sd_px)
     if found is None:
         raise UserError("no pose of the camera fits the points; check their order, their metres and the lens")
     assert isinstance(found.camera, PinholeCamera)
-    if found.camera.position_m[2] <= 0:
-        raise UserError("the camera would stand under the ground: the points are mirrored; exchange x and y")
+    _check_plausible(found.camera)
     return found.camera
+
+
+def _check_not_mirrored(camera: FittedCamera, points_px: FloatArray) -> None:
+    """Refuse ground whose axes turn the wrong way round, which no camera above it sees."""
+    middle = points_px.mean(axis=0)
+    ends = camera.image_to_ground(middle + np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]))
+    right, down = ends[1] - ends[0], ends[2] - ends[0]
+    if right[0] * down[1] - right[1] * down[0] > 0:
+        raise UserError("the points are mirrored, as seen from under the ground; exchange x and y")
+
+
+def _check_plausible(camera: PinholeCamera) -> None:
+    """Refuse a camera that nobody mounts."""
+    height_m = camera.position_m[2]
+    if height_m <= 0:
+        raise UserError("the camera would stand under the ground: the points are mirrored; exchange x and y")
+    roll_deg = float(np.rad2deg(np.arctan2(camera.rotation[0, 2], -camera.rotation[1, 2])))
+    if not _HEIGHTS_M[0] <= height_m <= _HEIGHTS_M[1] or abs(roll_deg) > _LARGEST_ROLL_DEG:
+        raise UserError(
+            f"that would be an implausible camera, {height_m:.1f} m high and turned by {roll_deg:.0f} degrees; check "
+            "the points, their metres and the field of view"
+        )
 
 
 def _check_claim(gap_sigma: float) -> None:
     """Refuse a calibration that does not even know a gap in the middle of its own points."""
-    if not gap_sigma <= _LARGEST_GAP_SIGMA:
+    if not gap_sigma <= LARGEST_GAP_SIGMA:
         raise UserError(
             f"these points say too little: amid them a gap of 2 m would be known to {100 * gap_sigma:.0f} % only; take "
             "points farther apart, most of all from near to far, or more of them"

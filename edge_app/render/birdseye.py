@@ -55,10 +55,11 @@ class BirdsEye:
         for a, b in result.violating_pairs.tolist():
             if a in places and b in places:
                 cv2.line(plan, _fixed(places[a]), _fixed(places[b]), palette.VIOLATION, 2, cv2.LINE_AA, _SUPERSAMPLE)
+        covariances = result.ground.whole_cov_m2
         for row in np.flatnonzero(result.ground.valid & result.tracks.observed):
             person = int(result.tracks.id[row])
             colour = palette.VIOLATION if person in violating else palette.PERSON
-            self._draw_uncertainty(plan, places[person], result.ground.cov_m2[row], scale, colour)
+            self._draw_uncertainty(plan, places[person], covariances[row], scale, colour)
             radius = round(max(_PERSON_RADIUS_M * scale, 2.5) * 2**_SUPERSAMPLE)
             cv2.circle(plan, _fixed(places[person]), radius, colour, cv2.FILLED, cv2.LINE_AA, _SUPERSAMPLE)
         return plan
@@ -66,7 +67,7 @@ class BirdsEye:
     def _draw_uncertainty(
         self, plan: Image, place: FloatArray, cov_m2: FloatArray, scale: float, colour: palette.Colour
     ) -> None:
-        """Draw the one-sigma ellipse of a position."""
+        """Draw the one-sigma ellipse of a position: its box's noise and the error of the calibration."""
         turned = self.turn @ cov_m2 @ self.turn.T
         values, vectors = np.linalg.eigh(turned)
         # Plan rows grow downwards, so the angle turns the other way.

@@ -105,6 +105,45 @@ def test_points_that_do_not_fit_together_are_refused():
         calibrate_points(rng.uniform(100, 600, (7, 2)), rng.uniform(0, 9, (7, 2)), SIZE)
 
 
+def test_mirrored_points_are_refused_with_and_without_a_lens():
+    truth = camera()
+    pixels, mirrored = truth.ground_to_image(GROUND), GROUND[:, ::-1].copy()
+    for lens in (None, Intrinsics(truth.matrix, np.zeros(5))):
+        with pytest.raises(UserError, match="mirrored"):
+            calibrate_points(pixels, mirrored, SIZE, lens)
+
+
+def test_an_implausible_camera_is_refused():
+    truth = camera()
+    with pytest.raises(UserError, match="implausible camera"):
+        calibrate_points(truth.ground_to_image(GROUND), GROUND / 20, SIZE, Intrinsics(truth.matrix, np.zeros(5)))
+
+
+def test_points_that_say_too_little_are_refused():
+    """Four points a hand apart at ten metres, clicked to two pixels."""
+    truth = camera(hfov_deg=100.0)
+    tile = np.array([[0.0, 10.0], [0.3, 10.0], [0.3, 10.4], [0.0, 10.4]])
+    with pytest.raises(UserError, match="say too little"):
+        calibrate_points(truth.ground_to_image(tile), tile, SIZE)
+
+
+def test_points_tell_the_bend_of_an_unknown_lens():
+    """A lens that is nearly equidistant, 100 degrees wide; without the bend the corners would be a metre off."""
+    truth = camera_from_pose(
+        SIZE, height_m=5.0, tilt_deg=35.0, roll_deg=0.0, hfov_deg=100.0, distortion=np.array([-0.2, 0.05, 0, 0, -0.005])
+    )
+    places = np.array([[x, y] for x in (-5.0, 0.0, 5.0) for y in (4.0, 8.0, 14.0)])
+    found = calibrate_points(truth.ground_to_image(places), places, SIZE)
+    assert found.used.all()
+    between = np.array([[-2.5, 6.0], [2.5, 11.0], [4.0, 5.0]])
+    np.testing.assert_allclose(found.camera.image_to_ground(truth.ground_to_image(between)), between, atol=0.1)
+    matrix = truth.matrix
+    edge = SIZE[0] / 2 / np.tan(np.deg2rad(50.0))
+    plain = np.array([[edge, 0, matrix[0, 2]], [0, edge, matrix[1, 2]], [0, 0, 1.0]])
+    posed = calibrate_points(truth.ground_to_image(places), places, SIZE, Intrinsics(plain))
+    assert posed.camera.position_m[2] == pytest.approx(5.0, abs=0.15)
+
+
 def test_a_camera_that_sees_no_ground_is_refused():
     with pytest.raises(UserError, match="sees no ground"):
         camera(tilt_deg=-9.0, hfov_deg=20.0, roll_deg=0.0)

@@ -71,3 +71,40 @@ def test_without_a_pose_feet_are_the_bottom_of_the_box(camera):
     feet = find_feet(camera, giant, 720)
     assert feet.dropped == 0
     assert feet.measurements.position[0, 1] == pytest.approx(giant.bbox[0, 3])
+
+
+def boxes(*rows):
+    return Detections(np.array([row[:4] for row in rows], np.float32), np.array([row[4] for row in rows], np.float32))
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_same_person_twice_is_one_and_the_surer_box_stays(order):
+    """Two boxes with an IoU of 0.82."""
+    found = find_feet(None, boxes(*[(100, 100, 200, 400, 0.6), (110, 100, 210, 400, 0.9)][::order]), 720)
+    assert found.duplicates == 1
+    assert found.detections.score.tolist() == pytest.approx([0.9])
+    assert len(found.measurements) == 1
+
+
+def test_a_box_of_the_upper_body_inside_the_whole_one_is_the_same_person():
+    found = find_feet(None, boxes((100, 100, 200, 400, 0.9), (110, 105, 190, 240, 0.7)), 720)
+    assert found.duplicates == 1
+    assert found.detections.bbox.tolist() == [[100, 100, 200, 400]]
+
+
+def test_two_far_people_side_by_side_are_two():
+    """Small boxes, 0.02 x 0.05 of the picture, that do not overlap."""
+    found = find_feet(None, boxes((600, 300, 625.6, 336, 0.8), (626, 300, 651.6, 336, 0.7)), 720)
+    assert (found.duplicates, len(found.detections)) == (0, 2)
+
+
+def test_who_stands_behind_another_is_not_taken_for_the_same():
+    """One metre behind on the line of sight: the head is higher in the picture."""
+    both = boxes_of_people(CAMERA, np.array([[0.0, 6.0], [0.0, 7.0]]))
+    assert find_feet(CAMERA, both, 720).duplicates == 0
+
+
+def test_three_boxes_in_a_row_do_not_wipe_out_one_another():
+    """The middle one repeats the surest; the last repeats only the middle one, which does not stay."""
+    found = find_feet(None, boxes((0, 0, 100, 300, 0.9), (10, 0, 110, 300, 0.8), (20, 0, 120, 300, 0.7)), 720)
+    assert found.detections.bbox[:, 0].tolist() == [0, 20]

@@ -32,10 +32,13 @@ def test_without_noise_distances_are_exact_but_for_the_tracker_that_lags():
     assert errors.median_relative_error < 0.03
 
 
-def test_the_command_prints_coverage_and_error():
-    arguments = ["simulate-distances", "--calibration", "points", "--scenes", "3", "--seconds", "20", "--json"]
+def test_the_command_prints_coverage_and_error_for_each_way_to_calibrate():
+    arguments = ["simulate-distances", "--calibration", "points", "--calibration", "pose"]
+    arguments += ["--scenes", "2", "--seconds", "20", "--json"]
     result = CliRunner().invoke(cli, arguments)
     assert result.exit_code == 0, result.output
     report = json.loads(result.stdout)
-    assert report["scenes"] + report["unsure"] == 3
-    assert 0.5 < report["coverage_90"] <= 1.0
+    assert set(report) == {"points", "pose"}
+    for figures in report.values():
+        assert figures["scenes"] + figures["refused"] == 2
+        assert 0.5 < figures["coverage_90"] <= 1.0

@@ -17,7 +17,7 @@ from edge_app.distances import measure_pairs
 from edge_app.errors import UserError
 from edge_app.foot_points import find_feet
 from edge_app.ground_plane import locate
-from edge_app.records import Detections, FloatArray, IntArray, Tracks
+from edge_app.records import BoolArray, Detections, FloatArray, IntArray, Tracks
 from edge_app.tracking import Tracker
 from training.simulation.scenes import HEIGHT_SD_M, Crowd, Scene, SeenFrame, random_scene, walking_people
 
@@ -60,14 +60,24 @@ class DistanceErrors:
         return len(self.true_m)
 
     @property
+    def is_inside(self) -> BoolArray:
+        """(M,) whether the true distance is inside the stated 90 % interval."""
+        return np.abs(self.measured_m - self.true_m) <= _SD_OF_90 * self.sigma_m
+
+    @property
+    def relative_error(self) -> FloatArray:
+        """(M,) absolute error over the true distance."""
+        return np.abs(self.measured_m - self.true_m) / self.true_m
+
+    @property
     def coverage(self) -> float:
         """Part of the true distances inside the stated 90 % interval."""
-        return float((np.abs(self.measured_m - self.true_m) <= _SD_OF_90 * self.sigma_m).mean())
+        return float(self.is_inside.mean())
 
     @property
     def median_relative_error(self) -> float:
         """Median of the relative error."""
-        return float(np.median(np.abs(self.measured_m - self.true_m) / self.true_m))
+        return float(np.median(self.relative_error))
 
 
 def simulate_scene(seed: int, calibration: Calibration, crowd: Crowd) -> tuple[Scene, Optional[DistanceErrors]]:
