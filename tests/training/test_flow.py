@@ -55,7 +55,8 @@ def test_from_pictures_to_integer_models(tmp_path, frozen_graph):
     assert any("12 pictures, 24 people" in line for line in manifest["training_data"])
 
     out = tmp_path / "parity"
-    said = run("parity", parent, *models.values(), "--data", site, "--data", held_out, "--out", out, "--rounds", 2)
+    named = ",".join(str(path) for path in (parent, *models.values()))
+    said = run("parity", "--models", named, "--data", site, "--data", held_out, "--out", out, "--rounds", 2)
     report = json.loads((out / "parity.json").read_text())
     assert report["reference"] == "model"
     assert set(report["results"]) == {"set", "other"}

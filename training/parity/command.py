@@ -14,7 +14,8 @@ _FILE = click.Path(path_type=Path)
 
 
 @click.command()
-@click.argument("models", nargs=-1, required=True, type=_FILE)
+@click.argument("more_models", metavar="[MODEL]...", nargs=-1, type=_FILE)
+@click.option("--models", default="", metavar="A,B,...", help="models, the reference first; or name them as arguments")
 @click.option(
     "--data",
     "data",
@@ -34,16 +35,24 @@ _FILE = click.Path(path_type=Path)
     help="how people are hidden in the pictures",
 )  # fmt: skip
 def parity(
-    models: tuple[Path, ...], data: tuple[str, ...], out: Path, block: int, rounds: int, pictures: int, privacy: Any
+    more_models: tuple[Path, ...],
+    models: str,
+    data: tuple[str, ...],
+    out: Path,
+    block: int,
+    rounds: int,
+    pictures: int,
+    privacy: Any,
 ) -> None:
     """Hold models (.tflite, .keras, .pb) against the first one on labelled sets."""
-    if len(models) < 2:
+    chosen_models = (*(Path(name) for name in models.split(",") if name), *more_models)
+    if len(chosen_models) < 2:
         raise click.UsageError("give at least two models; the first is the reference")
-    names = [path.stem for path in models]
+    names = [path.stem for path in chosen_models]
     if len(set(names)) < len(names):
         raise click.UsageError(f"two models are named {max(names, key=names.count)}; rename one")
     sets = [_parse(item) for item in data]
-    if any(path.suffix.lower() != ".tflite" for path in models):
+    if any(path.suffix.lower() != ".tflite" for path in chosen_models):
         start_tensorflow()
     from training.parity.measure import DataSet, measure_parity  # noqa: PLC0415 - keeps --help quick
     from training.parity.pictures import write_pictures  # noqa: PLC0415
@@ -52,7 +61,7 @@ def parity(
     chosen = [DataSet(*item) for item in sets]
     if len({item.name for item in chosen}) < len(chosen):
         raise UserError("two --data have the same name; rename the folder or the file of one")
-    measured = measure_parity(models, chosen, block=block, rounds=rounds, pictures=pictures)
+    measured = measure_parity(chosen_models, chosen, block=block, rounds=rounds, pictures=pictures)
     written = write_pictures(measured.disagreements, chosen, out / "pictures", privacy) if pictures else []
     write_report(measured, written, out)
     click.echo(summary_lines(measured))
