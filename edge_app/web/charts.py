@@ -13,6 +13,8 @@ import pygal
 from edge_app.report.charts import STYLE, still
 from edge_app.storage.rows import Bucket
 
+_PEOPLE = copy(STYLE)
+_PEOPLE.colors = (*STYLE.colors, "#8474c4")
 _ALARMING = copy(STYLE)
 _ALARMING.colors = STYLE.colors[1:]
 _Point = tuple[float, Optional[float]]
@@ -28,9 +30,9 @@ def people_chart(buckets: Sequence[Bucket], bucket_s: int, nonce: str) -> str:
     """
     most = max((bucket.occupancy_max for bucket in buckets), default=0)
     chart = pygal.XY(
-        style=STYLE, width=900, height=280, show_dots=len(buckets) < 40, dots_size=2.5, js=[], range=(0, max(1, most)),
+        style=_PEOPLE, width=900, height=280, show_dots=len(buckets) < 40, dots_size=2.5, js=[],
         legend_at_bottom=True, show_x_guides=False, x_value_formatter=_clock_of(buckets), disable_xml_declaration=True,
-        margin=8, truncate_legend=-1, allow_interruptions=True, legend_at_bottom_columns=3,
+        margin=8, truncate_legend=-1, allow_interruptions=True, legend_at_bottom_columns=3, range=(0, max(1, most)),
     )  # fmt: skip
     # One label for each of some seven buckets, in their middles: made by itself it writes a minute several times.
     chart.x_labels = [bucket.start_utc_s + bucket_s / 2 for bucket in buckets[:: max(1, len(buckets) // 7)]]

@@ -45,9 +45,8 @@ class Security:
         self.by_address = Throttle(free=5, longest_s=900.0)
         self.by_name = Throttle(free=20, longest_s=30.0)
         self._reached_from_elsewhere = beyond or config.behind_proxy or bool(config.hosts)
-        self._first_token = ""
-        if self._reached_from_elsewhere and not len(self.accounts):
-            self._first_token = secrets.token_urlsafe(12)
+        wants_token = self._reached_from_elsewhere and not len(self.accounts)
+        self._first_token = secrets.token_urlsafe(12) if wants_token else None
 
     def needs_login(self) -> bool:
         """Tell whether somebody has to log in: always, except on a machine of one's own where no account exists."""
@@ -56,4 +55,4 @@ class Security:
     @property
     def first_token(self) -> Optional[str]:
         """What the console shows once, so that who started the program can set the first password."""
-        return self._first_token if self._first_token and not len(self.accounts) else None
+        return self._first_token if not len(self.accounts) else None
