@@ -156,7 +156,8 @@ def analyse(name: str, built: Built, work: Path) -> tuple[Path, list[str]]:
     if summary["frames_analysed"] != FRAMES:
         raise RuntimeError(f"{name}: {summary['frames_analysed']} frames were analysed, not {FRAMES}")
     emulated = "" if IMAGES[name].architecture == "amd64" or platform.machine() == "aarch64" else ", emulator included"
-    runtime = summary["versions"].get("runtime", "")
+    versions = summary["versions"]
+    runtime = f"Python {versions['python']}, tflite-runtime {versions['tflite-runtime']}, NumPy {versions['numpy']}"
     return folder, [
         f"- `analyze` on {FRAMES} frames of the sample clip as user {built.stage.user}: done, {runtime}, "
         f"peak memory {memory / 1024:.0f} MiB{emulated}"

@@ -23,9 +23,10 @@ _SAMPLE_SOURCE = (
 _FOLDER = "golden"
 # People under this score are not listed.
 _MIN_SCORE = 0.3
-# A CPU differs from another one in the last bits only. The Edge TPU rounds by rules of its own; how much that moves
-# boxes was not measured on hardware, so its limits are wide.
-_CPU, _EDGETPU = Tolerance(iou=0.97, score=1 / 64), Tolerance(iou=0.8, score=0.12)
+# Runtimes round int8 values differently, layer after layer: between ai-edge-litert and tflite-runtime 2.9.1
+# 'runtime-matrix' found overlaps down to 0.64 and scores up to 0.16 apart. The limits tell another model or swapped
+# outputs from that; how far an Edge TPU is off was not measured on hardware.
+_CPU, _EDGETPU = Tolerance(iou=0.6, score=0.2), Tolerance(iou=0.6, score=0.2)
 # Frames that are looked at for each one that is taken.
 _LOOKED_AT = 12
 # A score this near to the threshold, or to being suppressed, may come or go.

@@ -136,7 +136,7 @@ def spoil_golden(parts, change):
     ("change", "said"),
     [
         (lambda f: f["people"].append([5, 5, 40, 90, 0.8]), "misses a person"),
-        (lambda f: f["people"].pop(), "people too many"),
+        (lambda f: f["people"].pop(0), "people too many"),
         (lambda f: f["people"][0].__setitem__(4, 0.31), "instead of 0.31"),
         (lambda f: f.update(picture="../../etc/passwd"), "not in the bundle"),
         (lambda f: f.update(picture="golden/none.png"), "can't be read"),
