@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Optional
 
 from pydantic import Field
 
 from edge_app.config_section import Section
+from edge_app.state_folder import state_folder
 
 FILE_NAME = "history.sqlite"
 
@@ -18,7 +18,8 @@ class StorageConfig(Section):
 
     enabled: bool = Field(True, description="keep events, minute figures and notices; alerts and MQTT need it")
     folder: Optional[Path] = Field(
-        None, description="folder of the database; default: $STATE_DIRECTORY (systemd), else ~/.local/state/..."
+        None,
+        description="folder of the database; default: $EDGE_APP_STATE, else $STATE_DIRECTORY (systemd), else ~/.local/state/...",
     )
     keep_days: float = Field(90.0, gt=0, le=3650, description="older rows are deleted")
     max_mb: int = Field(512, ge=4, le=1_000_000, description="size of the database above which the oldest rows go")
@@ -29,13 +30,4 @@ class StorageConfig(Section):
     @property
     def path(self) -> Path:
         """The database file."""
-        return (self.folder or default_folder()) / FILE_NAME
-
-
-def default_folder() -> Path:
-    """Return the folder for state that systemd gave, else the user's own by the XDG rules."""
-    given = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
-    if given:
-        return Path(given)
-    state = os.environ.get("XDG_STATE_HOME", "")
-    return (Path(state) if state else Path.home() / ".local" / "state") / "edge-social-distancing"
+        return (self.folder or state_folder()) / FILE_NAME

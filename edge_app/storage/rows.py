@@ -11,6 +11,8 @@ from edge_app.records import FloatArray
 
 # Side of a heat-map cell, metres.
 CELL_M = 0.5
+# Side of the square that a heat map shows at most, metres.
+_LARGEST_PLACE_M = 400.0
 _CELL = np.dtype([("x", "<i2"), ("y", "<i2"), ("person_s", "<f4")])
 
 
@@ -160,10 +162,13 @@ def unpack_heat(packed: bytes) -> dict[tuple[int, int], float]:
 
 
 def heat_map(packed: list[bytes]) -> HeatMap:
-    """Sum up packed cells."""
+    """Sum up packed cells; those far from all others, which a wrong calibration once gave, are left out."""
     cells = np.frombuffer(b"".join(packed), _CELL)
     if len(cells) == 0:
         return HeatMap(CELL_M, 0.0, 0.0, np.zeros((0, 0)))
+    for axis in ("x", "y"):
+        middle = np.quantile(cells[axis], 0.5, method="nearest").astype(np.int64)
+        cells = cells[np.abs(cells[axis] - middle) <= _LARGEST_PLACE_M / 2 / CELL_M]
     x, y = cells["x"].astype(np.int64), cells["y"].astype(np.int64)
     left, low = int(x.min()), int(y.min())
     columns, rows = int(x.max()) - left + 1, int(y.max()) - low + 1

@@ -172,7 +172,7 @@ def test_a_command_that_fails_ends_the_build(base, tmp_path):
 def test_the_compose_file_builds_the_same_image_and_gives_no_rights_away():
     import yaml
 
-    service = yaml.safe_load(Path("config/compose.yaml").read_text())["services"]["edge"]
+    service = yaml.safe_load(Path("deploy/compose.yaml").read_text())["services"]["edge"]
     assert (Path("config") / service["build"]["context"] / service["build"]["dockerfile"]).resolve().is_file()
     assert service["cap_drop"] == ["ALL"]
     assert "privileged" not in service

@@ -94,6 +94,11 @@ def test_a_series_adds_up_parts_and_weighs_means_by_the_time_watched(store, writ
         store.series(TimeRange(), 90)
 
 
+def test_a_cell_far_from_all_others_does_not_blow_a_heat_map_up(store, write):
+    write(put_minute(minute(1, heat={(1, -2): 5.0, (2, -2): 3.0, (30_000, -30_000): 1.0}), True))
+    np.testing.assert_allclose(store.heat_map().person_s, [[5, 3]])
+
+
 def test_a_heat_map_sums_cells_in_metres(store, write):
     write(put_minute(minute(1), True), put_minute(minute(2, heat={(1, -2): 5.0}), True))
     heat = store.heat_map()
