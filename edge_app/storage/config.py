@@ -19,7 +19,7 @@ class StorageConfig(Section):
     enabled: bool = Field(True, description="keep events, minute figures and notices; alerts and MQTT need it")
     folder: Optional[Path] = Field(
         None,
-        description="folder of the database; default: $EDGE_APP_STATE, else $STATE_DIRECTORY (systemd), else ~/.local/state/...",
+        description="folder of the database; default: $EDGE_APP_STATE, $STATE_DIRECTORY (systemd) or ~/.local/state",
     )
     keep_days: float = Field(90.0, gt=0, le=3650, description="older rows are deleted")
     max_mb: int = Field(512, ge=4, le=1_000_000, description="size of the database above which the oldest rows go")
