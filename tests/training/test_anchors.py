@@ -80,3 +80,16 @@ def test_a_checkpoint_of_another_width_is_named():
     source, target = build_ssdlite(height=96, width=96, alpha=0.5), build_ssdlite(height=96, width=96, alpha=0.35)
     with pytest.raises(UserError, match="give one of the same width"):
         transfer_weights(source, target)
+
+
+def test_anchors_of_one_size_that_stand_apart_keep_their_own_heads():
+    shapes = (
+        (AnchorShape(0.1, 0.04, 0.0, -0.25), AnchorShape(0.1, 0.04, 0.0, 0.25), AnchorShape(0.2, 0.08)),
+        *(AnchorGenerator().shapes(6)[1:]),
+    )
+    source = build_ssdlite(height=160, width=160, alpha=0.35, anchors=shapes)
+    target = build_ssdlite(height=160, width=160, alpha=0.35, anchors=shapes)
+    assert transfer_weights(source, target) == set()
+    for layer in target.layers:
+        for mine, theirs in zip(layer.get_weights(), source.get_layer(layer.name).get_weights()):
+            np.testing.assert_allclose(mine, theirs, rtol=1e-6)

@@ -16,7 +16,7 @@ from edge_app.web.app import create_app
 from edge_app.web.server import DashboardServer
 from edge_app.web.settings import Settings
 from edge_app.web.site import CameraView
-from tests.edge_app.live.test_runner import FakePipeline, FakeSource
+from tests.edge_app.test_live import FakePipeline, FakeSource
 
 PASSWORD = "correct horse battery"
 

@@ -357,7 +357,7 @@ def test_secrets_are_masked(text, said):
 
 
 def test_the_source_s_password_is_nowhere(dashboard):
-    from tests.edge_app.live.test_runner import FakeSource
+    from tests.edge_app.test_live import FakeSource
 
     source = FakeSource()
     source.name = "rtsp://user:hunter2@10.0.0.9/live"

@@ -11,9 +11,9 @@ import pytest
 from edge_app.calibration import load_camera
 from edge_app.config import load_config
 from edge_app.web.app import create_app
-from tests.edge_app.live.test_runner import wait_until
 from tests.edge_app.scenes import CAMERA
 from tests.edge_app.storage.made import NOON, event, minute
+from tests.edge_app.test_live import wait_until
 from tests.edge_app.web.history import put
 from tests.edge_app.web.served import ReconfigurablePipeline
 from tests.edge_app.web.test_access import every_route
@@ -259,7 +259,7 @@ def test_places_are_mapped_both_ways(dashboard):
 
 
 def test_before_the_first_picture_nothing_can_be_calibrated(dashboard):
-    from tests.edge_app.live.test_runner import FakeSource
+    from tests.edge_app.test_live import FakeSource
 
     browser = dashboard(source=FakeSource(frames=0)).browser()
     assert browser.get("/api/v1/calibration/still").status_code == 409

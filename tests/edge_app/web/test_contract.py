@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from edge_app.web.app import create_app
-from tests.edge_app.live.test_runner import wait_until
 from tests.edge_app.storage.made import event, minute
+from tests.edge_app.test_live import wait_until
 from tests.edge_app.web.history import put
 from tests.edge_app.web.served import PASSWORD, Dashboard
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edge_app.errors import UserError
-from tests.edge_app.live.test_runner import wait_until
+from tests.edge_app.test_live import wait_until
 from tests.edge_app.web.served import ReconfigurablePipeline
 
 

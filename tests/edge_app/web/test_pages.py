@@ -10,9 +10,9 @@ import pytest
 from edge_app.calibration import load_camera
 from edge_app.config import load_config
 from edge_app.records import Frame
-from tests.edge_app.live.test_runner import FakeSource, wait_until
 from tests.edge_app.scenes import CAMERA
 from tests.edge_app.storage.made import event, minute
+from tests.edge_app.test_live import FakeSource, wait_until
 from tests.edge_app.web.chromium import console, open_chromium
 from tests.edge_app.web.history import put
 from tests.edge_app.web.served import PASSWORD, Dashboard

@@ -14,7 +14,7 @@ import pytest
 from edge_app.records import Detections, Frame, Tracks
 from edge_app.render.privacy import hide_people
 from edge_app.web.app import create_app
-from tests.edge_app.live.test_runner import RESULTS, FakeSource, wait_until
+from tests.edge_app.test_live import RESULTS, FakeSource, wait_until
 from tests.edge_app.web.served import ReconfigurablePipeline
 from tests.edge_app.web.test_access import every_route
 
