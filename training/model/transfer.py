@@ -74,7 +74,7 @@ def _name_in_source(name: str, homes: Sequence[Optional[int]]) -> Optional[str]:
 
 def _transfer_head(source: keras.Model, target: keras.Model, home: int, index: int, columns: Sequence[int]) -> None:
     old, new = shapes_of(source)[home], shapes_of(target)[index]
-    nearest = [_most_similar(shape, old, feature_grid(target)[index]) for shape in new]
+    nearest = [_most_similar(shape, old) for shape in new]
     kernel, bias = source.get_layer(f"BoxPredictor_{home}.BoxEncodingPredictor.conv").get_weights()
     scale, shift = _box_rows(old, new, nearest, feature_grid(target)[index])
     rows = kernel.reshape(kernel.shape[2], len(old), 4)[:, nearest] * scale
@@ -123,22 +123,16 @@ def _copy(source: keras.Model, layer: keras.layers.Layer, name: str) -> None:
     layer.set_weights(given)
 
 
-def _most_similar(shape: AnchorShape, old: MapShapes, cells: tuple[int, int]) -> int:
-    """Return the index of the old anchor with the largest IoU, where both are in a grid of (rows, columns) cells."""
-    overlaps = []
-    for other in old:
-        height = _shared(shape.offset_y / cells[0], shape.height, other.offset_y / cells[0], other.height)
-        width = _shared(shape.offset_x / cells[1], shape.width, other.offset_x / cells[1], other.width)
-        shared = height * width
-        overlaps.append(shared / (shape.height * shape.width + other.height * other.width - shared))
-    return int(np.argmax(overlaps))
+def _most_similar(shape: AnchorShape, old: MapShapes) -> int:
+    """Return the index of the old anchor with the largest IoU of sizes; of several of one size the nearest."""
 
+    def similarity(index: int) -> tuple[float, float]:
+        other = old[index]
+        shared = min(shape.height, other.height) * min(shape.width, other.width)
+        iou = shared / (shape.height * shape.width + other.height * other.width - shared)
+        return round(iou, 9), -float(np.hypot(shape.offset_y - other.offset_y, shape.offset_x - other.offset_x))
 
-def _shared(centre: float, length: float, other_centre: float, other_length: float) -> float:
-    """Return the common length of two intervals."""
-    high = min(centre + length / 2, other_centre + other_length / 2)
-    low = max(centre - length / 2, other_centre - other_length / 2)
-    return max(0.0, high - low)
+    return max(range(len(old)), key=similarity)
 
 
 def _box_rows(
