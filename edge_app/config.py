@@ -25,7 +25,7 @@ from edge_app.tiles.config import TilesConfig
 from edge_app.web.dashboard_config import DashboardConfig
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-DEFAULT_MODEL = REPOSITORY / "models" / "pedestrian_ssdlite_mobilenet_v2_300_ptq_int8.tflite"
+DEFAULT_MODEL = REPOSITORY / "models" / "pedestrian_ssdlite_mobilenet_v2_320_qat_int8.tflite"
 DEFAULT_CAMERA = "camera"
 SAMPLE = Path(__file__).resolve().parent / "sample"
 

@@ -45,11 +45,36 @@ def fetch_pretrained(out: Path) -> None:
 @_SOURCE
 @_OUT
 @_MOST
+@click.option(
+    "--image-size", type=click.IntRange(96, 640), help="side of the input, pixels, with --out NAME.keras; default: kept"
+)
+@click.option(
+    "--without-anchors", default="", metavar="MAP:I,I;...", help="anchors of a map's cells to leave out, with .keras"
+)
 @_LICENSE
-def export(weights: Optional[Path], out: Path, max_detections: int, license_name: str) -> None:
-    """Export a float .tflite model (and, with --out NAME.keras, the Keras model itself)."""
+def export(
+    weights: Optional[Path],
+    out: Path,
+    max_detections: int,
+    image_size: Optional[int],
+    without_anchors: str,
+    license_name: str,
+) -> None:
+    """Export a float .tflite model, or with --out NAME.keras the Keras model itself, changed if you say so.
+
+    Another --image-size needs training at that size afterwards, even a short one: rows and columns of the feature maps
+    fall elsewhere.
+    """
+    changes = image_size is not None or bool(without_anchors)
+    if changes and out.suffix != ".keras":
+        raise click.UsageError("changes make a Keras model; give --out NAME.keras, then export or quantise that")
+    dropped = _anchors_by_map(without_anchors)
     if out.suffix == ".keras":
-        _load(weights).save(out)
+        model = _load(weights)
+        from training.importing.weights import exportable  # noqa: PLC0415 - brings TensorFlow
+        from training.model.prune_anchors import prune_anchors  # noqa: PLC0415
+
+        exportable(prune_anchors(model, dropped), image_size).save(out)
         _carry_on(weights, out)
         click.echo(out)
     else:
@@ -275,6 +300,18 @@ def _convert(
     )
     click.echo(f"{out}: {len(content) / 1e6:.2f} MB, {method}")
     click.echo(format_operators({out.stem: count_operators(read_operators(out))}))
+
+
+def _anchors_by_map(text: str) -> dict[int, set[int]]:
+    """Read ``0:1,2;3:0``: anchors 1 and 2 of map 0, and 0 of map 3."""
+    found: dict[int, set[int]] = {}
+    try:
+        for part in filter(None, text.split(";")):
+            number, _, anchors = part.partition(":")
+            found[int(number)] = {int(anchor) for anchor in anchors.split(",")}
+    except ValueError as error:
+        raise click.UsageError(f"--without-anchors {text} is not of the form 0:1,2;3:0; correct it") from error
+    return found
 
 
 def _carry_on(weights: Optional[Path], out: Path) -> None:

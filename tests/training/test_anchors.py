@@ -7,7 +7,8 @@ from edge_app.box_decoding import decode_boxes
 from edge_app.errors import UserError
 from training.model.anchors import AnchorGenerator, AnchorShape, dense_shapes, generate_anchors
 from training.model.fit_anchors import coverage, fit_anchors
-from training.model.ssdlite import anchors_of, build_ssdlite, shapes_of
+from training.model.prune_anchors import prune_anchors
+from training.model.ssdlite import anchors_of, build_ssdlite, feature_grid, shapes_of
 from training.model.transfer import transfer_weights
 
 GRID = [(19, 19), (10, 10), (5, 5), (3, 3), (2, 2), (1, 1)]
@@ -93,3 +94,41 @@ def test_anchors_of_one_size_that_stand_apart_keep_their_own_heads():
     for layer in target.layers:
         for mine, theirs in zip(layer.get_weights(), source.get_layer(layer.name).get_weights()):
             np.testing.assert_allclose(mine, theirs, rtol=1e-6)
+
+
+def test_a_detector_at_another_input_size_keeps_its_weights_and_anchors():
+    from training.importing.weights import exportable
+
+    source = build_ssdlite(height=160, width=160, alpha=0.35)
+    other = exportable(source, 96)
+    assert other.inputs[0].shape == (1, 96, 96, 3)
+    assert shapes_of(other) == shapes_of(source)
+    weights = {layer.name: layer.get_weights() for layer in source.layers}
+    for layer in other.layers:
+        for mine, theirs in zip(layer.get_weights(), weights[layer.name]):
+            np.testing.assert_array_equal(mine, theirs)
+
+
+def test_a_pruned_detector_goes_on_to_predict_with_the_anchors_that_it_keeps():
+    source = build_ssdlite(height=96, width=96, alpha=0.35)
+    pruned = prune_anchors(source, {0: {1}, 2: {0, 5}})
+    pixels = np.random.default_rng(0).uniform(-1, 1, (1, 96, 96, 3)).astype(np.float32)
+    counts = [len(cell) for cell in shapes_of(source)]
+    keep = np.concatenate(
+        [
+            np.tile([place not in {0: {1}, 2: {0, 5}}.get(index, set()) for place in range(count)], rows * columns)
+            for index, (count, (rows, columns)) in enumerate(zip(counts, feature_grid(source)))
+        ]
+    )
+    np.testing.assert_allclose(anchors_of(pruned), anchors_of(source)[keep])
+    before, after = source(pixels), pruned(pixels)
+    for name in before:
+        np.testing.assert_allclose(np.asarray(after[name])[0], np.asarray(before[name])[0][keep], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("without", "said"), [({9: {0}}, "no anchors"), ({0: {7}}, "no anchors"), ({0: {0, 1, 2}}, "no anchor left")]
+)
+def test_anchors_that_are_not_there_cannot_be_left_out(without, said):
+    with pytest.raises(UserError, match=said):
+        prune_anchors(build_ssdlite(height=96, width=96, alpha=0.35), without)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Optional
 
 import keras
 import numpy as np
@@ -68,7 +69,18 @@ def _from_keras(path: Path) -> keras.Model:
         source = keras.models.load_model(path, compile=False)
     except (OSError, ValueError) as error:
         raise UserError(f"{path} is not a Keras model ({str(error).splitlines()[0]}); give a .keras file") from error
+    return exportable(source)
+
+
+def exportable(source: keras.Model, side: Optional[int] = None) -> keras.Model:
+    """Return a copy of a detector, float or quantised, with a batch of one.
+
+    Args:
+        source: of ``build_ssdlite``.
+        side: of the square input, pixels; None for the source's. Anchors stay parts of the picture and no weight
+            depends on the size, so a detector works at sizes near the one that it was trained at.
+    """
     blocks = QuantizedBlocks(precision_of(source)) if is_quantized(source) else None
-    model = rebuild(source, batch_size=1, blocks=blocks)
+    model = rebuild(source, batch_size=1, blocks=blocks, side=side)
     copy_weights(source, model)
     return model

@@ -48,9 +48,17 @@ def build_ssdlite(
     return keras.Model(image, {"box_encodings": boxes, "class_logits": logits}, name="ssdlite_mobilenet_v2")
 
 
-def rebuild(model: keras.Model, *, batch_size: Optional[int] = None, blocks: Optional[Blocks] = None) -> keras.Model:
-    """Build the network of ``model`` once more, with new weights, for another batch or of other blocks."""
+def rebuild(
+    model: keras.Model,
+    *,
+    batch_size: Optional[int] = None,
+    blocks: Optional[Blocks] = None,
+    side: Optional[int] = None,
+) -> keras.Model:
+    """Build the network of ``model`` once more, with new weights: for another batch, of other blocks, or for pictures
+    of ``side`` x ``side`` pixels."""
     _, height, width, _ = model.inputs[0].shape
+    height, width = side or height, side or width
     return build_ssdlite(
         height=height,
         width=width,

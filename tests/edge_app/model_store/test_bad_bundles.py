@@ -14,7 +14,7 @@ from edge_app.model_store import bundle as bundle_format
 from edge_app.model_store.install import install
 from edge_app.model_store.signing import sign
 
-MODEL = "pedestrian_ssdlite_mobilenet_v2_300_ptq_int8.tflite"
+MODEL = "pedestrian_ssdlite_mobilenet_v2_320_qat_int8.tflite"
 
 
 def link(name, kind=stat.S_IFLNK):
