@@ -114,7 +114,7 @@ def test_pixels_reach_each_input_type_as_training_has_them():
 def test_the_released_model_is_mapped_by_its_manifest():
     detector = load_detector(ModelConfig())
     assert detector.mapping.found_by == "manifest"
-    assert (detector.input.width, detector.input.height, detector.input.dtype) == (300, 300, "uint8")
+    assert (detector.input.width, detector.input.height, detector.input.dtype) == (320, 320, "uint8")
 
 
 def copy_model(folder: Path) -> Path:
@@ -134,7 +134,7 @@ def test_a_model_that_is_not_the_one_of_its_manifest_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda m: m["input"].update(width=320), "its manifest says uint8 320x300"),
+        (lambda m: m["input"].update(width=300), "its manifest says uint8 300x320"),
         (lambda m: m.update(colour="red"), "colour"),
         (lambda m: m["outputs"].update(boxes=2, scores=0), "correct the manifest"),
     ],
