@@ -6,10 +6,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from edge_app.config import DEFAULT_MODEL
 from edge_app.errors import UserError
 from edge_app.records import Detections
+from training.cli import cli
 from training.evaluation.labelled_pictures import LabelledPictures, load_labelled_pictures
 from training.evaluation.metrics import (
     PictureMatches,
@@ -157,9 +159,11 @@ def test_keras_frozen_graph_and_tflite_agree(frozen_graph, pretrained_model, str
     keras = load_predictor(tmp_path / "model.keras")(street_frame)
     np.testing.assert_allclose(graph.bbox, keras.bbox, atol=0.01)
     np.testing.assert_allclose(graph.score, keras.score, atol=1e-4)
-    device = load_predictor(DEFAULT_MODEL)(street_frame)
+    words = ["export", "--weights", str(tmp_path / "model.keras"), "--out", str(tmp_path / "model.tflite")]
+    assert CliRunner().invoke(cli, words).exit_code == 0
+    device = load_predictor(tmp_path / "model.tflite")(street_frame)
     for box in graph.bbox[graph.score > 0.5]:
-        assert np.abs(device.bbox - box).max(axis=1).min() < 8.0
+        assert np.abs(device.bbox - box).max(axis=1).min() < 0.5
 
 
 @pytest.mark.skipif(not PETS.exists(), reason="../shared/data is not here")
