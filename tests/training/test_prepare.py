@@ -180,7 +180,7 @@ def test_records_come_back_as_they_were_written(tmp_path):
     examples = read_shards(paths)
     assert len(examples) == 5
     np.testing.assert_allclose(examples[0].boxes, [[20 / 80, 10 / 100, 60 / 80, 40 / 100]], atol=1e-6)
-    assert examples[0].load().image.shape == (80, 100, 3)
+    assert examples[0].decode().shape == (80, 100, 3)
 
 
 def test_a_damaged_record_file_is_one_sentence(tmp_path):
