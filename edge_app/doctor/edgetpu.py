@@ -10,6 +10,7 @@ from typing import Optional
 
 from edge_app.delegate_probe import DelegateProbe
 from edge_app.doctor.findings import Finding, ok
+from edge_app.doctor.kernel_files import read_number, read_text
 
 # The stick has the first name until its firmware was loaded at first use, the second one from then on.
 _USB_IDS = {("1a6e", "089a"), ("18d1", "9302")}
@@ -98,16 +99,16 @@ def check_delegate(probe: DelegateProbe, present: bool, needed: bool) -> list[Fi
 
 def _usb(root: Path) -> Iterator[Accelerator]:
     for device in sorted((root / "sys/bus/usb/devices").glob("*")):
-        if (_text(device / "idVendor"), _text(device / "idProduct")) not in _USB_IDS:
+        if (read_text(device / "idVendor"), read_text(device / "idProduct")) not in _USB_IDS:
             continue
-        bus, number = _number(device / "busnum"), _number(device / "devnum")
+        bus, number = read_number(device / "busnum"), read_number(device / "devnum")
         if bus is not None and number is not None:
-            yield Accelerator("USB", root / f"dev/bus/usb/{bus:03d}/{number:03d}", _number(device / "speed"))
+            yield Accelerator("USB", root / f"dev/bus/usb/{bus:03d}/{number:03d}", read_number(device / "speed"))
 
 
 def _on_pci_bus(root: Path) -> bool:
     devices = (root / "sys/bus/pci/devices").glob("*")
-    return any((_text(device / "vendor"), _text(device / "device")) == _PCI_ID for device in devices)
+    return any((read_text(device / "vendor"), read_text(device / "device")) == _PCI_ID for device in devices)
 
 
 def _no_permission(name: str, accelerator: Accelerator) -> Finding:
@@ -124,10 +125,10 @@ def _no_permission(name: str, accelerator: Accelerator) -> Finding:
 
 def _temperatures(root: Path) -> Iterator[Finding]:
     for folder in sorted((root / "sys/class/apex").glob("apex_[0-9]*")):
-        value = _number(folder / "temp")
+        value = read_number(folder / "temp")
         if value is None:
             continue
-        celsius, trip = value / 1000.0, _number(folder / "trip_point0_temp")
+        celsius, trip = value / 1000.0, read_number(folder / "trip_point0_temp")
         limit = _HOT_CELSIUS if trip is None else trip / 1000.0
         if celsius < _DEAD_CELSIUS:
             yield Finding(
@@ -145,15 +146,3 @@ def _temperatures(root: Path) -> Iterator[Finding]:
             )
         else:
             yield ok("edge tpu temperature", f"{folder.name} has {celsius:.0f} °C, slows down from {limit:.0f} °C on")
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError):
-        return ""
-
-
-def _number(path: Path) -> Optional[int]:
-    text = _text(path)
-    return int(text) if text.lstrip("-").isdigit() else None

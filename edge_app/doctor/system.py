@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Optional
 
 from edge_app.doctor.findings import Finding, ok
+from edge_app.doctor.kernel_files import read_number, read_text
 
 _MIB = 1 << 20
 _DISK_ERROR, _DISK_WARNING = 200 * _MIB, 1024 * _MIB
@@ -74,7 +75,7 @@ def check_clock(now_s: Optional[float] = None, root: Path = Path("/")) -> Findin
 
 def check_temperature(root: Path = Path("/")) -> Iterator[Finding]:
     """Check the processor's temperature and whether it is held back."""
-    values = [_number(path) for path in sorted((root / "sys/class/thermal").glob("thermal_zone*/temp"))]
+    values = [read_number(path) for path in sorted((root / "sys/class/thermal").glob("thermal_zone*/temp"))]
     known = [value / 1000.0 for value in values if value is not None]
     if known and max(known) >= _HOT_CELSIUS:
         yield Finding(
@@ -83,7 +84,7 @@ def check_temperature(root: Path = Path("/")) -> Iterator[Finding]:
     elif known:
         yield ok("temperature", f"the processor has {max(known):.0f} °C")
     frequencies = root / "sys/devices/system/cpu/cpu0/cpufreq"
-    allowed, most = _number(frequencies / "scaling_max_freq"), _number(frequencies / "cpuinfo_max_freq")
+    allowed, most = read_number(frequencies / "scaling_max_freq"), read_number(frequencies / "cpuinfo_max_freq")
     if allowed is not None and most is not None and allowed < most:
         yield Finding(
             "throttling",
@@ -92,7 +93,7 @@ def check_temperature(root: Path = Path("/")) -> Iterator[Finding]:
             "cool it, or raise the limit in cpufreq",
         )
     # Raspberry Pi: bit 0 under-voltage now, bit 2 throttled now, bit 16 under-voltage since the start.
-    text = _text(root / "sys/devices/platform/soc/soc:firmware/get_throttled")
+    text = read_text(root / "sys/devices/platform/soc/soc:firmware/get_throttled")
     bits = int(text, 16) if text and all(sign in "0123456789abcdefx" for sign in text.lower()) else 0
     if bits & 0x10001:
         yield Finding(
@@ -103,15 +104,3 @@ def check_temperature(root: Path = Path("/")) -> Iterator[Finding]:
         )
     elif bits & 0x4:
         yield Finding("throttling", "warning", "the processor is throttled", "cool it: a heat sink, a fan, shade")
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError):
-        return ""
-
-
-def _number(path: Path) -> Optional[int]:
-    text = _text(path)
-    return int(text) if text.lstrip("-").isdigit() else None

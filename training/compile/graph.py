@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from edge_app.errors import UserError
+from training.export.operators import read_tflite
 
 EDGETPU_OPERATOR = "edgetpu-custom-op"
 
@@ -99,13 +100,7 @@ def read_graph(path: Path) -> Graph:
     Raises:
         UserError: the file is missing or no TensorFlow Lite model.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"model {path} cannot be read ({error.strerror}); check the path") from error
-    if content[4:8] != b"TFL3":
-        raise UserError(f"{path} is not a TensorFlow Lite model; give a .tflite file")
-    return parse_graph(content, str(path))
+    return parse_graph(read_tflite(path), str(path))
 
 
 def parse_graph(content: bytes, name: str = "model") -> Graph:

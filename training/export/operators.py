@@ -27,13 +27,22 @@ def read_operators(path: Path) -> list[str]:
     Raises:
         UserError: the file is missing or no TensorFlow Lite model.
     """
+    return [name for name, _ in _walk(read_tflite(path), custom="CUSTOM")]
+
+
+def read_tflite(path: Path) -> bytes:
+    """Return the content of a model file.
+
+    Raises:
+        UserError: the file is missing or no TensorFlow Lite model.
+    """
     try:
         content = path.read_bytes()
     except OSError as error:
         raise UserError(f"model {path} cannot be read ({error.strerror}); check the path") from error
     if content[4:8] != b"TFL3":
         raise UserError(f"{path} is not a TensorFlow Lite model; give a .tflite file")
-    return [name for name, _ in _walk(content, custom="CUSTOM")]
+    return content
 
 
 def count_operators(names: list[str]) -> dict[str, int]:
