@@ -73,7 +73,10 @@ class PinholeCamera:
 
     def image_to_plane(self, points_px: FloatArray, height_m: float) -> FloatArray:
         """Intersect the viewing rays of (N, 2) pixels with the level plane at ``height_m``; (N, 2) metres or NaN."""
-        normalised = self.normalise(points_px)
+        return self.normalised_to_plane(self.normalise(points_px), height_m)
+
+    def normalised_to_plane(self, normalised: FloatArray, height_m: float) -> FloatArray:
+        """Do the same with (N, 2) undistorted image coordinates, as ``normalise`` returns them."""
         rays = np.column_stack([normalised, np.ones(len(normalised))]) @ self.rotation
         with np.errstate(divide="ignore", invalid="ignore"):
             scale = (height_m - self.position_m[2]) / rays[:, 2]
