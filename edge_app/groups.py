@@ -80,7 +80,11 @@ class GroupDetector:
         ids, xy_m = ids[order], xy_m[order]
         velocity = np.zeros((len(ids), 2))
         step_s = np.zeros(len(ids))
-        _, now, before = np.intersect1d(ids, self._id, assume_unique=True, return_indices=True)
+        place = np.searchsorted(self._id, ids)
+        now = np.flatnonzero(self._id[np.minimum(place, len(self._id) - 1)] == ids) if len(self._id) else place[:0]
+        before = place[now]
+        kept = time_s - self._time_s <= _MAX_STEP_S
+        kept[before] = False
         elapsed = time_s - self._time_s[before]
         fresh = (elapsed > 0) & (elapsed <= _MAX_STEP_S)
         now, before, elapsed = now[fresh], before[fresh], elapsed[fresh]
@@ -88,7 +92,6 @@ class GroupDetector:
         gain = 1 - np.exp(-elapsed / _VELOCITY_TIME_S)
         velocity[now] = self._velocity[before] + gain[:, None] * (raw - self._velocity[before])
         step_s[now] = elapsed
-        kept = ~np.isin(self._id, ids) & (time_s - self._time_s <= _MAX_STEP_S)
         all_ids = np.concatenate([ids, self._id[kept]])
         in_order = np.argsort(all_ids)
         self._id = all_ids[in_order]
