@@ -130,11 +130,13 @@ def _shown_twice(detections: Detections) -> BoolArray:
     score = detections.score
     rank = np.empty(count, np.int64)
     rank[np.argsort(-score, kind="stable")] = np.arange(count)
+    beats = same & (rank[:, None] < rank[None])
     twice = np.zeros(count, np.bool_)
     # The surest box stays, and only boxes that stay make others a repetition.
-    for row in np.argsort(rank):
+    rows = np.flatnonzero(beats.any(axis=1))
+    for row in rows[np.argsort(rank[rows])]:
         if not twice[row]:
-            twice |= same[row] & (rank > rank[row])
+            twice |= beats[row]
     return twice
 
 
@@ -149,11 +151,11 @@ def implied_heights(camera: PinholeCamera, feet_px: FloatArray, heads_px: FloatA
 def _implied_heights(camera: PinholeCamera, feet: FloatArray, heads: FloatArray) -> FloatArray:
     """Do the same with (N, 2) undistorted image coordinates."""
     ground_m = camera.normalised_to_plane(feet, 0.0)
-    at_foot = np.column_stack([ground_m, np.zeros(len(ground_m))]) @ camera.rotation.T + camera.translation_m
+    down, depth = (ground_m @ camera.rotation[1:, :2].T + camera.translation_m[1:]).T
     up = camera.rotation[:, 2]
     row = heads[:, 1]
     with np.errstate(divide="ignore", invalid="ignore"):
-        return (row * at_foot[:, 2] - at_foot[:, 1]) / (up[1] - row * up[2])
+        return (row * depth - down) / (up[1] - row * up[2])
 
 
 def _feet_from_heads(camera: PinholeCamera, heads: FloatArray) -> tuple[FloatArray, FloatArray]:

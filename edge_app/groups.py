@@ -103,8 +103,8 @@ class GroupDetector:
     def _evidence_of(self, first: IntArray, second: IntArray) -> FloatArray:
         """Return 1 for each pair that walks together now, -1 for one that walks apart, 0 where one stands."""
         velocity_a, velocity_b = self._velocity[first], self._velocity[second]
-        speed_a, speed_b = np.linalg.norm(velocity_a, axis=1), np.linalg.norm(velocity_b, axis=1)
-        difference = np.linalg.norm(velocity_a - velocity_b, axis=1)
+        speed_a, speed_b = np.hypot(*velocity_a.T), np.hypot(*velocity_b.T)
+        difference = np.hypot(*(velocity_a - velocity_b).T)
         both_walk = np.minimum(speed_a, speed_b) > _WALKING_M_S
         alike = difference < _SAME_VELOCITY * 0.5 * (speed_a + speed_b)
         return np.where(both_walk, np.where(alike, 1.0, -1.0), 0.0)

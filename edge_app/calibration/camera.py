@@ -77,7 +77,7 @@ class PinholeCamera:
 
     def normalised_to_plane(self, normalised: FloatArray, height_m: float) -> FloatArray:
         """Do the same with (N, 2) undistorted image coordinates, as ``normalise`` returns them."""
-        rays = np.column_stack([normalised, np.ones(len(normalised))]) @ self.rotation
+        rays = normalised @ self.rotation[:2] + self.rotation[2]
         with np.errstate(divide="ignore", invalid="ignore"):
             scale = (height_m - self.position_m[2]) / rays[:, 2]
             plane = self.position_m[:2] + scale[:, None] * rays[:, :2]

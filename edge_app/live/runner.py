@@ -30,8 +30,9 @@ log = logging.getLogger(__name__)
 # Pause after a fault of the pipeline, so that a fault in every frame does not spin.
 _FAULT_PAUSE_S = 0.5
 _STOP_TIMEOUT_S = 2.0
-# One frame in preparation, one in inference, one being interpreted.
-_IN_FLIGHT = 3
+# One frame in preparation, one in inference, one being interpreted. Where every frame counts and none is late, a few
+# more: the accelerator goes on while one frame takes longer.
+_IN_FLIGHT, _IN_FLIGHT_LOSSLESS = 3, 6
 _MOST_NOTICES = 1000
 
 
@@ -134,7 +135,8 @@ class LiveRunner:
         self._failing_sinks: set[int] = set()
         self._inference = inference
         self._lossless = source.policy.lossless
-        self._room = threading.Semaphore(_IN_FLIGHT if inference is not None else 1)
+        in_flight = _IN_FLIGHT_LOSSLESS if self._lossless else _IN_FLIGHT
+        self._room = threading.Semaphore(in_flight if inference is not None else 1)
         self._inbox: queue.Queue[Union[_Captured, StatusNotice, None]] = queue.Queue()
         self._lead = LeadTime()
         self._stopping = threading.Event()
