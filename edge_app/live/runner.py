@@ -24,6 +24,7 @@ from edge_app.motion_gate import MotionGate
 from edge_app.records import Detections, Frame, FrameResult
 from edge_app.sinks import NoticeKind, ResultSink, StatusNotice
 from edge_app.source import Source
+from edge_app.thread_priority import leave_the_processor_to_the_model
 
 log = logging.getLogger(__name__)
 
@@ -191,6 +192,8 @@ class LiveRunner:
             self._inbox.put(StatusNotice(self.camera_name, kind, ok, sentence, time.time()))
 
     def _prepare_frames(self) -> None:
+        if self._lossless:
+            leave_the_processor_to_the_model()
         while self._mailbox.wait() and not self._stopping.is_set():
             self._room.acquire()
             if self._inference is None:
@@ -239,6 +242,8 @@ class LiveRunner:
         return _Captured(frame, captured_s, inference.submit(infer), geometry)
 
     def _interpret_frames(self) -> None:
+        if self._lossless:
+            leave_the_processor_to_the_model()
         while not self._stopping.is_set():
             item = self._inbox.get()
             if item is None:
