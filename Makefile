@@ -16,11 +16,12 @@ DEMO := .venv-demo
 DEV := .venv-test
 CLIP := edge_app/sample/pets_s2l1_excerpt.mp4
 
-# Debian packages that tests need: an RTSP server to kill and freeze, an OpenCV with GStreamer, a broker, a database, a
-# browser and its driver, an SSH server, and what the Dockerfiles' steps are executed with.
+# Debian packages that tests need: an RTSP server to kill and freeze, a broker, a database, a browser and its driver, an
+# SSH server, and what the Dockerfiles' steps are executed with.
 SYSTEM_PACKAGES := mosquitto postgresql chromium chromium-driver openssl \
-  python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good python3-opencv \
-  openssh-server openssh-client busybox-static gcc libc6-dev
+  python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
+  openssh-server openssh-client busybox-static gcc libc6-dev \
+  python3-opencv
 # Hosts that the images' steps need and this machine cannot reach: make prove-images WITHOUT="packages.cloud.google.com"
 WITHOUT ?=
 
