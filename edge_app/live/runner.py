@@ -17,22 +17,23 @@ from edge_app.capture.mailbox import Mailbox
 from edge_app.config import DEFAULT_CAMERA
 from edge_app.detector import Detector, finish
 from edge_app.live.inference_thread import InferenceThread, Pending
+from edge_app.live.lead_time import LeadTime
 from edge_app.live.stage_times import StageTimes
 from edge_app.live.state import LiveState
 from edge_app.motion_gate import MotionGate
 from edge_app.records import Detections, Frame, FrameResult
 from edge_app.sinks import NoticeKind, ResultSink, StatusNotice
 from edge_app.source import Source
+from edge_app.thread_priority import leave_the_processor_to_the_model
 
 log = logging.getLogger(__name__)
 
 # Pause after a fault of the pipeline, so that a fault in every frame does not spin.
 _FAULT_PAUSE_S = 0.5
 _STOP_TIMEOUT_S = 2.0
-# One frame in preparation, one in inference, one being interpreted.
-_IN_FLIGHT = 3
-# Preparation begins this much earlier than it would need to, so that the accelerator does not wait for it.
-_LEAD_FACTOR, _LEAD_S = 1.5, 0.001
+# One frame in preparation, one in inference, one being interpreted. Where every frame counts and none is late, a few
+# more: the accelerator goes on while one frame takes longer.
+_IN_FLIGHT, _IN_FLIGHT_LOSSLESS = 3, 6
 _MOST_NOTICES = 1000
 
 
@@ -82,9 +83,16 @@ class CameraSource:
 
 @dataclass(frozen=True)
 class _Captured:
+    """A frame on its way: with the pending outputs of its inference, None where the detector does not look at it.
+
+    Attributes:
+        geometry: leads from the model's input back to the frame.
+    """
+
     frame: Frame
     captured_s: float
-    detections: Optional[Pending[Detections]]
+    outputs: Optional[Pending[Any]]
+    geometry: Any = None
 
 
 class LiveRunner:
@@ -128,9 +136,10 @@ class LiveRunner:
         self._failing_sinks: set[int] = set()
         self._inference = inference
         self._lossless = source.policy.lossless
-        self._room = threading.Semaphore(_IN_FLIGHT if inference is not None else 1)
+        in_flight = _IN_FLIGHT_LOSSLESS if self._lossless else _IN_FLIGHT
+        self._room = threading.Semaphore(in_flight if inference is not None else 1)
         self._inbox: queue.Queue[Union[_Captured, StatusNotice, None]] = queue.Queue()
-        self._prepare_s = 0.0
+        self._lead = LeadTime()
         self._stopping = threading.Event()
         self._threads = [
             threading.Thread(target=self._prepare_frames, name=f"prepare {camera_name}", daemon=True),
@@ -183,6 +192,8 @@ class LiveRunner:
             self._inbox.put(StatusNotice(self.camera_name, kind, ok, sentence, time.time()))
 
     def _prepare_frames(self) -> None:
+        if self._lossless:
+            leave_the_processor_to_the_model()
         while self._mailbox.wait() and not self._stopping.is_set():
             self._room.acquire()
             if self._inference is None:
@@ -199,43 +210,40 @@ class LiveRunner:
             if not is_ours:
                 return False
             if not self._lossless:
-                inference.wait_until_nearly_free(_LEAD_FACTOR * self._prepare_s + _LEAD_S)
+                inference.wait_until_nearly_free(self._lead.seconds)
             item = self._mailbox.take()
             if item is None:
                 return False
             frame, captured_s = item
-            self._inbox.put(_Captured(frame, captured_s, self._detect(inference, frame)))
+            self._inbox.put(self._infer(inference, frame, captured_s))
             return True
 
-    def _detect(self, inference: InferenceThread, frame: Frame) -> Pending[Detections]:
+    def _infer(self, inference: InferenceThread, frame: Frame, captured_s: float) -> _Captured:
         """Prepare a frame and hand its inference over, unless nothing moves."""
         since_s = time.perf_counter()
+        detector: Detector = self._pipeline.detector
         try:
             if self.gate is not None and not self.gate.must_look(frame, self._pipeline.has_live_tracks):
-                nobody: Pending[Detections] = Pending()
-                nobody.set(Detections.empty())
-                return nobody
-            detector: Detector = self._pipeline.detector
+                return _Captured(frame, captured_s, None)
             tensor, geometry = detector.preprocess(frame.image)
         except Exception as error:
-            failed: Pending[Detections] = Pending()
+            failed: Pending[Any] = Pending()
             failed.fail(error)
-            return failed
-        took_s = self.times.add("preprocess", since_s)
-        self._prepare_s = took_s if self._prepare_s == 0 else 0.8 * self._prepare_s + 0.2 * took_s
+            return _Captured(frame, captured_s, failed)
+        self._lead.add(self.times.add("preprocess", since_s))
 
-        def infer() -> Detections:
+        def infer() -> Any:
+            # Nothing but the model: the accelerator waits for whatever else is done here.
             since_s = time.perf_counter()
             outputs = detector.invoke(tensor)
             self.times.add("inference", since_s)
-            since_s = time.perf_counter()
-            detections = finish(detector, outputs, geometry, frame.image)
-            self.times.add("postprocess", since_s)
-            return detections
+            return outputs
 
-        return inference.submit(infer)
+        return _Captured(frame, captured_s, inference.submit(infer), geometry)
 
     def _interpret_frames(self) -> None:
+        if self._lossless:
+            leave_the_processor_to_the_model()
         while not self._stopping.is_set():
             item = self._inbox.get()
             if item is None:
@@ -260,10 +268,15 @@ class LiveRunner:
 
     def _interpret(self, item: _Captured) -> FrameResult:
         frame = item.frame
-        if item.detections is None:
+        if self._inference is None:
             result: FrameResult = self._pipeline.process(frame)
             return result
-        detections = item.detections.result()
+        detections = Detections.empty()
+        if item.outputs is not None:
+            outputs = item.outputs.result()
+            since_s = time.perf_counter()
+            detections = finish(self._pipeline.detector, outputs, item.geometry, frame.image)
+            self.times.add("postprocess", since_s)
         since_s = time.perf_counter()
         changed = self._pipeline.adapt_to(frame)
         if changed is not None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -68,6 +69,19 @@ def test_the_accelerator_is_tried_again_until_it_works_and_every_change_is_said(
     assert guarded.invoke(None) == "tpu again"
     wait_until(lambda: said == [False, True])
     assert (guarded.failures, guarded.reopened) == (1, 1)
+
+
+def test_pauses_grow_for_an_accelerator_that_comes_and_goes_and_begin_anew_after_a_steady_one(monkeypatch):
+    now_s = [0.0]
+    monkeypatch.setattr("edge_app.accelerator.guarded_detector.time", SimpleNamespace(monotonic=lambda: now_s[0]))
+    backoff = quick()
+    guarded = GuardedDetector(lambda: Model("tpu", fails_at=[1]), Model("tpu", fails_at=[1]), Model("cpu"), backoff)
+    for steady_s, expected in ((1.0, 1), (1.0, 2), (61.0, 1)):
+        wait_until(lambda: guarded.in_use == "accelerator")
+        now_s[0] += steady_s
+        assert guarded.invoke(None) == "cpu"
+        wait_until(lambda: guarded.in_use == "accelerator")
+        assert backoff.failures == expected
 
 
 def test_without_a_twin_frames_fail_until_the_accelerator_is_back():
