@@ -9,6 +9,7 @@ from typing import Any
 
 from edge_app.accelerator.child_interpreter import AcceleratorLost, ChildInterpreter
 from edge_app.errors import UserError
+from edge_app.kernels import Kernels, fastest, resolver_of
 from edge_app.standard_error import quiet_standard_error
 
 log = logging.getLogger(__name__)
@@ -23,7 +24,9 @@ def is_compiled_for_edgetpu(content: bytes) -> bool:
     return EDGETPU_OPERATOR in content
 
 
-def make_interpreter(path: Path, *, device: str, threads: int, deadline_s: float) -> tuple[Any, str]:
+def make_interpreter(
+    path: Path, *, device: str, threads: int, deadline_s: float, kernels: Kernels = "fast"
+) -> tuple[Any, str]:
     """Load a model into the best runtime at hand.
 
     Args:
@@ -32,6 +35,7 @@ def make_interpreter(path: Path, *, device: str, threads: int, deadline_s: float
             and ``pci:N`` leave no choice.
         threads: CPU threads.
         deadline_s: an inference on the Edge TPU that takes longer has failed.
+        kernels: of the CPU; an Edge TPU has its own.
 
     Returns:
         The interpreter, with its tensors allocated, and the name of its runtime.
@@ -46,7 +50,7 @@ def make_interpreter(path: Path, *, device: str, threads: int, deadline_s: float
         return _edgetpu_interpreter(path, device, deadline_s)
     if device not in ("auto", "cpu"):
         raise UserError(f"model {path} is not compiled for the Edge TPU; compile it or set model.device to cpu")
-    return _cpu_interpreter(path, content, threads)
+    return _cpu_interpreter(path, content, threads, kernels)
 
 
 def _read_model(path: Path) -> bytes:
@@ -62,13 +66,18 @@ def _read_model(path: Path) -> bytes:
     return content
 
 
-def _cpu_interpreter(path: Path, content: bytes, threads: int) -> tuple[Any, str]:
+def _cpu_interpreter(path: Path, content: bytes, threads: int, kernels: Kernels) -> tuple[Any, str]:
     for name in _CPU_RUNTIMES:
         try:
             runtime = importlib.import_module(name)
         except ImportError:
             continue
-        return _allocate(path, runtime.Interpreter, model_content=content, num_threads=threads), _label(name)
+        label, arguments = _label(name), {"model_content": content, "num_threads": threads}
+        interpreter = _allocate(path, runtime.Interpreter, **arguments, **resolver_of(runtime, kernels))
+        if kernels == "fast" and fastest(label, interpreter.get_input_details()[0]["dtype"]) == "reference":
+            kernels = "reference"
+            interpreter = _allocate(path, runtime.Interpreter, **arguments, **resolver_of(runtime, kernels))
+        return interpreter, label if kernels == "fast" else f"{label}, reference kernels"
     raise UserError("no TensorFlow Lite runtime is installed; install ai-edge-litert (pip install '.[cpu]')")
 
 

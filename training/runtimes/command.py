@@ -23,21 +23,23 @@ _FILE = click.Path(path_type=Path)
 def runtime_matrix(model: Path, video: Optional[Path], frames: int, work: Path, as_json: bool) -> int:
     """Run a model in every runtime that devices have, each in an environment of its own, and compare the boxes.
 
-    Fails (status 1) if a runtime gives other boxes; one that can't be had here is named, and does not count.
+    Reference kernels must give the same in all of them, else the command fails (status 1). Fast kernels round
+    differently: how far they are apart is measured, and does not count. A runtime that can't be had here is named, and
+    does not count either. Takes some minutes.
     """
     from training.bundle.golden_frames import SAMPLE_CLIP  # noqa: PLC0415 - keeps --help quick
     from training.runtimes.environments import RUNTIMES  # noqa: PLC0415
     from training.runtimes.matrix import compare_runtimes, format_results  # noqa: PLC0415
 
-    reference, results = compare_runtimes(model, video or SAMPLE_CLIP, frames, RUNTIMES, work.resolve())
+    results = compare_runtimes(model, video or SAMPLE_CLIP, frames, RUNTIMES, work.resolve())
     if as_json:
         content = {
             "model": model.name,
             "frames": frames,
-            "reference": reference,
             "runtimes": [asdict(r) for r in results],
         }
         click.echo(json.dumps(content, indent=2))
     else:
-        click.echo(format_results(model, frames, reference, results))
-    return int(any(result.problem is None and not result.same for result in results))
+        click.echo(format_results(model, frames, results))
+    ran = [r.sameness for r in results if r.kernels == "reference" and r.sameness is not None]
+    return int(not ran or not all(found.same for found in ran))
