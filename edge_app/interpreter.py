@@ -87,7 +87,7 @@ def _edgetpu_interpreter(path: Path, device: str, deadline_s: float) -> tuple[An
     try:
         return ChildInterpreter(path, chosen, deadline_s), "Edge TPU, in a process of its own"
     except AcceleratorLost as error:
-        raise UserError(f"model {path} is compiled for the Edge TPU but {error}") from error
+        raise UserError(f"model {path} is compiled for the Edge TPU but {error}; or give its CPU twin") from error
 
 
 def _allocate(path: Path, interpreter_class: Any, **arguments: Any) -> Any:
