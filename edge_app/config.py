@@ -80,7 +80,7 @@ class ModelConfig(Section):
     threads: int = Field(2, ge=1, le=16, description="CPU threads of the interpreter")
     kernels: Kernels = Field(
         "fast",
-        description="of the CPU; reference: the same numbers in every runtime and on every processor, ten times slower",
+        description="of the CPU; reference: the same numbers in every runtime on every processor, ten times as slow",
     )
     person_class: Optional[int] = Field(
         None, ge=0, description="class id of a person in a model without manifest (default 0)"

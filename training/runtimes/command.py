@@ -10,6 +10,10 @@ from typing import Optional
 import click
 
 _FILE = click.Path(path_type=Path)
+_HEADER = (
+    "# The released model in every runtime\n\nWritten by `python -m training runtime-matrix --model MODEL --record FILE`; "
+    "[models.md](models.md) explains it.\n\n"
+)
 
 
 @click.command("runtime-matrix")
@@ -19,8 +23,11 @@ _FILE = click.Path(path_type=Path)
 @click.option(
     "--work", type=_FILE, default=Path("work/runtimes"), show_default=True, help="folder for the environments"
 )
+@click.option("--record", type=_FILE, help="write the tables into this file, in Markdown")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
-def runtime_matrix(model: Path, video: Optional[Path], frames: int, work: Path, as_json: bool) -> int:
+def runtime_matrix(
+    model: Path, video: Optional[Path], frames: int, work: Path, record: Optional[Path], as_json: bool
+) -> int:
     """Run a model in every runtime that devices have, each in an environment of its own, and compare the boxes.
 
     Reference kernels must give the same in all of them, else the command fails (status 1). Fast kernels round
@@ -32,6 +39,8 @@ def runtime_matrix(model: Path, video: Optional[Path], frames: int, work: Path, 
     from training.runtimes.matrix import compare_runtimes, format_results  # noqa: PLC0415
 
     results = compare_runtimes(model, video or SAMPLE_CLIP, frames, RUNTIMES, work.resolve())
+    if record is not None:
+        record.write_text(f"{_HEADER}{format_results(model, frames, results)}\n", encoding="utf-8")
     if as_json:
         content = {
             "model": model.name,
