@@ -11,8 +11,8 @@ import click
 
 _FILE = click.Path(path_type=Path)
 _HEADER = (
-    "# The released model in every runtime\n\nWritten by `python -m training runtime-matrix --model MODEL --record FILE`; "
-    "[models.md](models.md) explains it.\n\n"
+    "# The released model in every runtime\n\nWritten by `python -m training runtime-matrix --model MODEL --record "
+    "FILE`; [models.md](models.md) explains it.\n\n"
 )
 
 
