@@ -7,6 +7,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from edge_app.accelerator.child_interpreter import AcceleratorLost, ChildInterpreter
 from edge_app.errors import UserError
 from edge_app.kernels import Kernels, fastest, resolver_of
@@ -95,6 +97,12 @@ def _allocate(path: Path, interpreter_class: Any, **arguments: Any) -> Any:
         with quiet_standard_error():
             interpreter = interpreter_class(**arguments)
             interpreter.allocate_tensors()
+    except SystemError as error:
+        # What a runtime built for NumPy 1 ends with under NumPy 2, at its first model only.
+        raise UserError(
+            f"model {path} cannot be loaded: the runtime was built for another NumPy than {np.__version__}; "
+            "run 'python -m edge_app doctor', which says what fits"
+        ) from error
     except (ValueError, RuntimeError) as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         reason = lines[0][:200] if lines else type(error).__name__

@@ -5,6 +5,8 @@ import pytest
 
 from edge_app.config import DEFAULT_MODEL, ModelConfig
 from edge_app.detector import load_detector
+from edge_app.errors import UserError
+from edge_app.interpreter import make_interpreter
 from edge_app.kernels import fastest, resolver_of
 
 
@@ -15,6 +17,17 @@ def test_reference_kernels_are_asked_for_and_named():
     for detector in detectors:
         boxes, _, scores, count = detector.invoke(detector.preprocess(picture)[0])
         assert (boxes.shape[1], len(scores)) == (4, count)
+
+
+def test_a_runtime_built_for_another_numpy_is_told(monkeypatch):
+    runtime = pytest.importorskip("ai_edge_litert.interpreter")
+
+    def broken(*_, **__):
+        raise SystemError("CreateWrapperFromBuffer returned a result with an error set")
+
+    monkeypatch.setattr(runtime, "Interpreter", broken)
+    with pytest.raises(UserError, match=r"built for another NumPy than .*doctor"):
+        make_interpreter(DEFAULT_MODEL, device="cpu", threads=1, deadline_s=1.0)
 
 
 def test_the_runtime_decides_unless_reference_kernels_are_wanted():

@@ -232,6 +232,15 @@ def test_a_missing_model_and_one_that_cannot_be_loaded(tmp_path):
     assert (finding.level, finding.fix) == ("error", "the file is damaged or needs another runtime")
 
 
+def test_a_model_that_fails_in_an_unknown_way_is_told_with_its_name(tmp_path):
+    program = tmp_path / "python"
+    program.write_text("#!/bin/sh\necho 'Traceback (most recent call last):' >&2\necho 'OSError: lost' >&2\nexit 1\n")
+    program.chmod(0o755)
+    finding = check_model(DEFAULT_MODEL, str(program))
+    assert finding.sentence == f"model {DEFAULT_MODEL.name} does not load (OSError: lost)"
+    assert "runtime" in finding.fix
+
+
 def test_the_model_that_ships_loads():
     assert check_model(DEFAULT_MODEL).level == "ok"
 
@@ -295,6 +304,17 @@ def test_heat_and_throttling(tmp_path):
         "the processor is held to 600 of 1500 MHz",
         "the power supply is too weak (under-voltage)",
     ]
+
+
+def test_a_package_that_everything_needs_is_told_without_a_traceback(tmp_path):
+    # A folder in front of the installed packages, with a NumPy that is not there.
+    (tmp_path / "numpy.py").write_text("raise ModuleNotFoundError(\"No module named 'numpy'\", name='numpy')\n")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-m", "edge_app", "doctor"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 2
+    assert done.stderr.startswith("the package numpy is not installed")
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_the_command_tells_each_problem_with_its_fix_and_fails(tmp_path):
