@@ -17,6 +17,7 @@ from edge_app.config_keys import known_keys
 from edge_app.config_section import Section
 from edge_app.delivery.config import MqttConfig
 from edge_app.errors import UserError, did_you_mean
+from edge_app.kernels import Kernels
 from edge_app.model_store.store import installed_model
 from edge_app.motion_gate import MotionGateConfig
 from edge_app.secret import masked
@@ -77,6 +78,10 @@ class ModelConfig(Section):
         1000.0, ge=20, le=60000, description="an Edge TPU that takes longer for an inference is restarted"
     )
     threads: int = Field(2, ge=1, le=16, description="CPU threads of the interpreter")
+    kernels: Kernels = Field(
+        "fast",
+        description="of the CPU; reference: the same numbers in every runtime on every processor, ten times as slow",
+    )
     person_class: Optional[int] = Field(
         None, ge=0, description="class id of a person in a model without manifest (default 0)"
     )

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import ctypes
-import importlib
 import json
 import re
 import subprocess
@@ -14,12 +13,8 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import Any, Optional
 
-LIBRARY = "libedgetpu.so.1"
-RUNTIMES = ("tflite_runtime", "ai_edge_litert")
-# Google's own build of libedgetpu 16.0, from its text. It passes a structure of TensorFlow Lite 2.5 by value; runtimes
-# after 2.9.1 read past its end, and whether that kills the process depends on what lies there.
-_STOCK_LIBRARY = "COMPILER=6.3.0 20170516"
-_LAST_FOR_STOCK = (2, 9, 1)
+from edge_app.accelerator.library import LIBRARY, Unusable, load_library, load_runtime, misfit, version_of
+
 _TIMEOUT_S = 30.0
 
 
@@ -66,24 +61,6 @@ def probe_delegate(python: str = sys.executable, timeout_s: float = _TIMEOUT_S) 
     return found
 
 
-def misfit(library: str, runtime: str) -> Optional[str]:
-    """Return why a library and a runtime must not be put together, or None.
-
-    Args:
-        library: the library's version text.
-        runtime: package and version, such as ``tflite_runtime 2.9.1``.
-    """
-    package, _, version = runtime.partition(" ")
-    numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:3])
-    if _STOCK_LIBRARY not in library or (package == "tflite_runtime" and numbers and numbers <= _LAST_FOR_STOCK):
-        return None
-    return (
-        f"Google's {LIBRARY} crashes with {runtime}; install tflite-runtime 2.9.1 with Python 3.9 (pip install "
-        "'.[coral]'), "
-        "or a libedgetpu built for this runtime"
-    )
-
-
 def main() -> None:
     """The child: one JSON line after each step, so that the last one is known when the process dies."""
     found: dict[str, Any] = {}
@@ -92,41 +69,23 @@ def main() -> None:
         found.update(values)
         print(json.dumps(found), flush=True)
 
-    runtime = _runtime()
-    if runtime is None:
-        say(fault="no TensorFlow Lite runtime is installed; install one (pip install '.[cpu]' or '.[coral]')")
-        return
-    module, label = runtime
-    say(runtime=label)
     try:
-        library = ctypes.CDLL(LIBRARY)
-    except OSError as error:
-        missing = "libusb-1.0.so.0" if "libusb" in str(error) else LIBRARY
-        package = "libusb-1.0-0" if "libusb" in str(error) else "libedgetpu1-std"
-        say(fault=f"{missing} is not installed; install the package {package} (docs/install.md)")
+        runtime = load_runtime()
+        say(runtime=runtime.label)
+        library = load_library()
+    except Unusable as error:
+        say(fault=str(error))
         return
-    library.edgetpu_version.restype = ctypes.c_char_p
-    text = library.edgetpu_version().decode("ascii", "replace")
+    text = version_of(library)
     number = re.search(r"RuntimeVersion\((\d+)\)", text)
     say(library=text, runtime_version=int(number.group(1)) if number else None, devices=_count_devices(library))
-    reason = misfit(text, label)
+    reason = misfit(text, runtime.label)
     if reason is None:
         try:
-            module.load_delegate(LIBRARY)
+            runtime.module.load_delegate(LIBRARY)
         except (ValueError, OSError):
             reason = "no Edge TPU answers; connect it to a USB 3 port or check its driver, and end what else uses it"
     say(fault=reason)
-
-
-def _runtime() -> Optional[tuple[Any, str]]:
-    for name in RUNTIMES:
-        try:
-            module = importlib.import_module(f"{name}.interpreter")
-        except ImportError:
-            continue
-        version = getattr(importlib.import_module(name), "__version__", "")
-        return module, f"{name} {version}".strip()
-    return None
 
 
 def _count_devices(library: Any) -> Optional[int]:

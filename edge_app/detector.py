@@ -56,7 +56,11 @@ def load_detector(config: ModelConfig) -> TFLiteDetector:
     """
     manifest = load_manifest(config.path) if config.path.is_file() else None
     interpreter, runtime = make_interpreter(
-        config.path, device=config.device, threads=config.threads, deadline_s=config.deadline_ms / 1000.0
+        config.path,
+        device=config.device,
+        threads=config.threads,
+        deadline_s=config.deadline_ms / 1000.0,
+        kernels=config.kernels,
     )
     return TFLiteDetector(interpreter, runtime, config, manifest)
 

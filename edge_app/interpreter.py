@@ -7,8 +7,11 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from edge_app.accelerator.child_interpreter import AcceleratorLost, ChildInterpreter
 from edge_app.errors import UserError
+from edge_app.kernels import Kernels, fastest, resolver_of
 from edge_app.standard_error import quiet_standard_error
 
 log = logging.getLogger(__name__)
@@ -23,7 +26,9 @@ def is_compiled_for_edgetpu(content: bytes) -> bool:
     return EDGETPU_OPERATOR in content
 
 
-def make_interpreter(path: Path, *, device: str, threads: int, deadline_s: float) -> tuple[Any, str]:
+def make_interpreter(
+    path: Path, *, device: str, threads: int, deadline_s: float, kernels: Kernels = "fast"
+) -> tuple[Any, str]:
     """Load a model into the best runtime at hand.
 
     Args:
@@ -32,6 +37,7 @@ def make_interpreter(path: Path, *, device: str, threads: int, deadline_s: float
             and ``pci:N`` leave no choice.
         threads: CPU threads.
         deadline_s: an inference on the Edge TPU that takes longer has failed.
+        kernels: of the CPU; an Edge TPU has its own.
 
     Returns:
         The interpreter, with its tensors allocated, and the name of its runtime.
@@ -46,7 +52,7 @@ def make_interpreter(path: Path, *, device: str, threads: int, deadline_s: float
         return _edgetpu_interpreter(path, device, deadline_s)
     if device not in ("auto", "cpu"):
         raise UserError(f"model {path} is not compiled for the Edge TPU; compile it or set model.device to cpu")
-    return _cpu_interpreter(path, content, threads)
+    return _cpu_interpreter(path, content, threads, kernels)
 
 
 def _read_model(path: Path) -> bytes:
@@ -62,13 +68,18 @@ def _read_model(path: Path) -> bytes:
     return content
 
 
-def _cpu_interpreter(path: Path, content: bytes, threads: int) -> tuple[Any, str]:
+def _cpu_interpreter(path: Path, content: bytes, threads: int, kernels: Kernels) -> tuple[Any, str]:
     for name in _CPU_RUNTIMES:
         try:
             runtime = importlib.import_module(name)
         except ImportError:
             continue
-        return _allocate(path, runtime.Interpreter, model_content=content, num_threads=threads), _label(name)
+        label, arguments = _label(name), {"model_content": content, "num_threads": threads}
+        interpreter = _allocate(path, runtime.Interpreter, **arguments, **resolver_of(runtime, kernels))
+        if kernels == "fast" and fastest(label, interpreter.get_input_details()[0]["dtype"]) == "reference":
+            kernels = "reference"
+            interpreter = _allocate(path, runtime.Interpreter, **arguments, **resolver_of(runtime, kernels))
+        return interpreter, label if kernels == "fast" else f"{label}, reference kernels"
     raise UserError("no TensorFlow Lite runtime is installed; install ai-edge-litert (pip install '.[cpu]')")
 
 
@@ -78,7 +89,7 @@ def _edgetpu_interpreter(path: Path, device: str, deadline_s: float) -> tuple[An
     try:
         return ChildInterpreter(path, chosen, deadline_s), "Edge TPU, in a process of its own"
     except AcceleratorLost as error:
-        raise UserError(f"model {path} is compiled for the Edge TPU but {error}") from error
+        raise UserError(f"model {path} is compiled for the Edge TPU but {error}; or give its CPU twin") from error
 
 
 def _allocate(path: Path, interpreter_class: Any, **arguments: Any) -> Any:
@@ -86,6 +97,12 @@ def _allocate(path: Path, interpreter_class: Any, **arguments: Any) -> Any:
         with quiet_standard_error():
             interpreter = interpreter_class(**arguments)
             interpreter.allocate_tensors()
+    except SystemError as error:
+        # What a runtime built for NumPy 1 ends with under NumPy 2, at its first model only.
+        raise UserError(
+            f"model {path} cannot be loaded: the runtime was built for another NumPy than {np.__version__}; "
+            "run 'python -m edge_app doctor', which says what fits"
+        ) from error
     except (ValueError, RuntimeError) as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         reason = lines[0][:200] if lines else type(error).__name__

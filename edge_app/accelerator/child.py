@@ -10,26 +10,15 @@ It speaks in messages: one byte for the kind, four for the length (little-endian
 
 from __future__ import annotations
 
-import ctypes
-import importlib
 import json
 import os
-import re
 import struct
 import sys
 from typing import Any, BinaryIO
 
-LIBRARY = "libedgetpu.so.1"
-RUNTIMES = ("tflite_runtime", "ai_edge_litert")
+from edge_app.accelerator.library import LIBRARY, Unusable, load_library, load_runtime, misfit, version_of
+
 HEADER = struct.Struct("<cI")
-# Google's own build of libedgetpu 16.0 names the compiler it was made with. It passes a structure that later runtimes
-# read past the end of; whether that kills the process depends on what lies there.
-_STOCK_LIBRARY = "COMPILER=6.3.0 20170516"
-_LAST_FOR_STOCK = (2, 9, 1)
-
-
-class Unusable(Exception):
-    """The Edge TPU cannot be used as things are; the message says why and what to do."""
 
 
 def write_message(stream: BinaryIO, kind: bytes, content: bytes) -> None:
@@ -38,57 +27,24 @@ def write_message(stream: BinaryIO, kind: bytes, content: bytes) -> None:
     stream.flush()
 
 
-def check_pair(library_version: str, runtime: str, runtime_version: str) -> None:
-    """Refuse a library and a runtime that are known to kill the process.
-
-    Raises:
-        Unusable: they are.
-    """
-    numbers = tuple(int(part) for part in re.findall(r"\d+", runtime_version)[:3])
-    is_too_new = runtime != "tflite_runtime" or numbers > _LAST_FOR_STOCK
-    if _STOCK_LIBRARY in library_version and is_too_new:
-        raise Unusable(
-            f"the installed {LIBRARY} crashes with {runtime} {runtime_version}; install tflite-runtime 2.9.1 "
-            "(pip install '.[coral]'), or a libedgetpu that was built for the newer runtime"
-        )
-
-
 def open_interpreter(model: str, device: str) -> Any:
     """Open a compiled model on an Edge TPU: ``usb``, ``pci``, with ``:N`` for the N-th, or empty for any.
 
     Raises:
         Unusable: library, runtime or device is missing, or they do not fit.
     """
+    library, runtime = load_library(), load_runtime()
+    reason = misfit(version_of(library), runtime.label)
+    if reason is not None:
+        raise Unusable(reason)
     try:
-        library = ctypes.CDLL(LIBRARY)
-    except OSError as error:
-        raise Unusable(f"{LIBRARY} is not installed; install it, or give the model's CPU twin") from error
-    library.edgetpu_version.restype = ctypes.c_char_p
-    library_version = library.edgetpu_version().decode("ascii", "replace")
-    runtime = _runtime()
-    check_pair(library_version, runtime.__name__.split(".")[0], _version(runtime))
-    try:
-        delegate = runtime.load_delegate(LIBRARY, {"device": device} if device else {})
+        delegate = runtime.module.load_delegate(LIBRARY, {"device": device} if device else {})
     except ValueError as error:
         wanted = f"no Edge TPU answers at {device}" if device else "no Edge TPU answers"
         raise Unusable(f"{wanted}; connect it, to a USB 3 port, and end other programs that use it") from error
-    interpreter = runtime.Interpreter(model_path=model, experimental_delegates=[delegate])
+    interpreter = runtime.module.Interpreter(model_path=model, experimental_delegates=[delegate])
     interpreter.allocate_tensors()
     return interpreter
-
-
-def _runtime() -> Any:
-    for name in RUNTIMES:
-        try:
-            return importlib.import_module(f"{name}.interpreter")
-        except ImportError:
-            continue
-    raise Unusable("no TensorFlow Lite runtime is installed; install tflite-runtime (pip install '.[coral]')")
-
-
-def _version(runtime: Any) -> str:
-    package = importlib.import_module(runtime.__name__.split(".")[0])
-    return str(getattr(package, "__version__", "0"))
 
 
 def _tensor(detail: dict[str, Any]) -> dict[str, Any]:

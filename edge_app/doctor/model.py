@@ -51,6 +51,10 @@ def check_model(path: Path, python: str = sys.executable) -> Finding:
         return Finding(
             "model", "error", f"loading model {path.name} kills the process (signal {-done.returncode})", fix
         )
+    if done.stderr.startswith("Traceback"):
+        # Nobody expected this one: it is told as it is, beside the model's name.
+        sentence = f"model {path.name} does not load ({lines[-1][:200]})"
+        return Finding("model", "error", sentence, "see what 'runtime' says above")
     sentence, _, fix = (lines[-1] if lines else "the model does not load").partition("; ")
     return Finding("model", "error", sentence, fix or "see what 'runtime' says above")
 

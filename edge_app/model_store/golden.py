@@ -40,13 +40,15 @@ class GoldenFrames(_Strict):
     Attributes:
         source: where the pictures are from, with their terms.
         min_score: people under this score are not listed.
-        cpu: tolerance on a CPU. Runtimes round differently in the last bit of a quantised value.
+        reference: tolerance with reference kernels, which compute the same numbers everywhere.
+        cpu: tolerance with a CPU's fast kernels, some of which round differently (docs/models.md).
         edgetpu: tolerance on an Edge TPU, which rounds in ways of its own.
         frames: at least one.
     """
 
     source: str
     min_score: float = Field(ge=0, le=1)
+    reference: Tolerance
     cpu: Tolerance
     edgetpu: Tolerance
     frames: tuple[GoldenFrame, ...] = Field(min_length=1)
@@ -77,19 +79,30 @@ def read_golden(path: Path) -> GoldenFrames:
         raise UserError(f"golden frames {path.name} are not valid; make the bundle again") from error
 
 
-def try_model(folder: Path, model: str, golden: GoldenFrames, device: Literal["cpu", "edgetpu"]) -> GoldenResult:
+# What is tried: the file and everything around it with reference kernels, then each way in which it may run here.
+Trial = Literal["reference", "cpu", "edgetpu"]
+
+
+def try_model(folder: Path, model: str, golden: GoldenFrames, trial: Trial) -> GoldenResult:
     """Run a model of an unpacked bundle on its golden frames, on this device.
 
     Raises:
         UserError: the model can't be loaded here, or finds other people than it must.
     """
-    config = ModelConfig(path=folder / model, device=device, low_score_threshold=0.0, score_threshold=golden.min_score)
+    config = ModelConfig(
+        path=folder / model,
+        device="edgetpu" if trial == "edgetpu" else "cpu",
+        kernels="reference" if trial == "reference" else "fast",
+        low_score_threshold=0.0,
+        score_threshold=golden.min_score,
+    )
     detector = load_detector(config)
-    tolerance = golden.edgetpu if device == "edgetpu" else golden.cpu
+    tolerance: Tolerance = getattr(golden, trial)
     people, worst_iou, worst_score = 0, 1.0, 0.0
     for frame in golden.frames:
         image = _picture(folder, frame.picture)
-        iou, score = _compare(frame, detect(detector, image), golden.min_score, tolerance, model)
+        where = f"{model} ({detector.runtime})"
+        iou, score = _compare(frame, detect(detector, image), golden.min_score, tolerance, where)
         people += len(frame.people)
         worst_iou, worst_score = min(worst_iou, iou), max(worst_score, score)
     return GoldenResult(len(golden.frames), people, worst_iou, worst_score, detector.runtime)

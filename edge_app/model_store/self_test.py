@@ -7,13 +7,13 @@ import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Optional
+from typing import Optional, get_args
 
 from edge_app.delegate_probe import probe_delegate
 from edge_app.errors import UserError
 from edge_app.manifest import load_manifest
 from edge_app.model_store.bundle import BundleIndex
-from edge_app.model_store.golden import read_golden, try_model
+from edge_app.model_store.golden import Trial, read_golden, try_model
 from edge_app.model_store.store import Variant, read_index_of
 
 _TIMEOUT_S = 300.0
@@ -33,12 +33,15 @@ class SelfTest:
 
 
 def try_bundle(folder: Path, index: BundleIndex) -> SelfTest:
-    """Run the golden frames: the CPU model always, the compiled one too where an Edge TPU is ready.
+    """Run the golden frames: the CPU model always, twice; the compiled one too where an Edge TPU is ready.
+
+    With reference kernels everybody gets the same boxes, so the limits are tight: they find a wrong file, a runtime
+    that computes something else, or a picture that is prepared differently. Then come the kernels that will be used.
 
     Raises:
         UserError: a model is not the one of its manifest, can't run here, or finds other people than it must.
     """
-    sentences = [_try_in_child(folder, index, "cpu")]
+    sentences = [_try_in_child(folder, index, "reference"), _try_in_child(folder, index, "cpu")]
     if index.compiled is None:
         return SelfTest("cpu", tuple(sentences))
     probe = probe_delegate()
@@ -57,9 +60,9 @@ def _runtime_too_old(model: Path, runtime_version: Optional[int]) -> Optional[st
     return f"it needs Edge TPU runtime {needed} and this device has {runtime_version}; update libedgetpu"
 
 
-def _try_in_child(folder: Path, index: BundleIndex, variant: Variant) -> str:
-    command = [sys.executable, "-m", "edge_app.model_store.self_test", str(folder), variant]
-    model = index.model if variant == "cpu" else index.compiled
+def _try_in_child(folder: Path, index: BundleIndex, trial: Trial) -> str:
+    command = [sys.executable, "-m", "edge_app.model_store.self_test", str(folder), trial]
+    model = index.compiled if trial == "edgetpu" else index.model
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired as error:
@@ -77,14 +80,15 @@ def _try_in_child(folder: Path, index: BundleIndex, variant: Variant) -> str:
 
 def main() -> int:
     """The child: try one model, print the result as JSON."""
-    folder, variant = Path(sys.argv[1]), sys.argv[2]
+    folder, asked = Path(sys.argv[1]), sys.argv[2]
     try:
+        trial = next(known for known in get_args(Trial) if known == asked)
         index = read_index_of(folder)
-        model = index.compiled if variant == "edgetpu" else index.model
+        model = index.compiled if trial == "edgetpu" else index.model
         if model is None:
             raise UserError(f"{folder} has no model for the Edge TPU")
         golden = read_golden(folder / index.golden)
-        result = try_model(folder, model, golden, "edgetpu" if variant == "edgetpu" else "cpu")
+        result = try_model(folder, model, golden, trial)
     except UserError as error:
         print(" ".join(str(error).split()), file=sys.stderr)
         return 2

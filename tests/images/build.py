@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.images.dockerfile import DESCRIBING, Instruction, read_dockerfile, substitute
+from tests.images.layers import Layers, chained, content_of, unpack
 
 
 @dataclass
@@ -29,6 +30,8 @@ class Stage:
         user: who runs commands; empty for root.
         shell: words before a RUN's text.
         described: instructions that only describe: word → its form.
+        key: of all that was done so far.
+        pending: tar file of what the root is to be; unpacked when somebody looks.
     """
 
     name: str
@@ -38,6 +41,15 @@ class Stage:
     user: str = ""
     shell: list[str] = field(default_factory=lambda: ["/bin/sh", "-c"])
     described: dict[str, list[str]] = field(default_factory=dict)
+    key: str = ""
+    pending: Path | None = None
+
+    def filled_root(self) -> Path:
+        """Return the root with all that was done so far in it."""
+        if self.pending is not None:
+            unpack(self.pending, self.root)
+            self.pending = None
+        return self.root
 
 
 @dataclass
@@ -48,12 +60,14 @@ class Built:
         stage: the last one.
         skipped: one sentence for each step that was not executed.
         executed: number of instructions that were.
+        kept: how many of them are RUN instructions that were executed in an earlier build that began the same way.
         seconds: that it took.
     """
 
     stage: Stage
     skipped: list[str]
     executed: int
+    kept: int
     seconds: float
 
 
@@ -90,7 +104,8 @@ class Build:
         self._arguments: dict[str, str] = {}
         self._global: dict[str, str] = {}
         self._skipped: list[str] = []
-        self._executed = 0
+        self._layers = Layers(work / "layers")
+        self._executed, self._kept = 0, 0
 
     def run(self, log: Path) -> Built:
         """Execute all instructions; the output of commands goes into ``log``."""
@@ -100,7 +115,10 @@ class Build:
                 stream.write(f"--- {instruction.line}: {instruction.word} {instruction.rest[:200]}\n".encode())
                 stream.flush()
                 self._execute(instruction, stream)
-        return Built(self._stages[-1], self._skipped, self._executed, time.monotonic() - started)
+        self._stages[-1].filled_root()
+        self._layers.forget_unused()
+        seconds = time.monotonic() - started
+        return Built(self._stages[-1], self._skipped, self._executed, self._kept, seconds)
 
     def _execute(self, instruction: Instruction, stream: object) -> None:
         word = instruction.word
@@ -124,7 +142,8 @@ class Build:
             self._stages[-1].shell = instruction.form()
         elif word == "WORKDIR":
             self._stages[-1].folder = instruction.rest
-            (self._stages[-1].root / instruction.rest.lstrip("/")).mkdir(parents=True, exist_ok=True)
+            (self._stages[-1].filled_root() / instruction.rest.lstrip("/")).mkdir(parents=True, exist_ok=True)
+            self._extend("WORKDIR", instruction.rest)
         elif word == "USER":
             self._stages[-1].user = instruction.rest
         elif word == "COPY":
@@ -137,21 +156,24 @@ class Build:
     def _from(self, instruction: Instruction) -> None:
         words = substitute(instruction.rest, self._global).split()
         name = words[2] if len(words) == 3 and words[1].upper() == "AS" else str(len(self._stages))
-        root = self._work / f"stage-{name}"
-        if root.exists():
-            shutil.rmtree(root)
-        root.mkdir(parents=True)
-        subprocess.run(["tar", "-C", str(root), "-xf", str(self._base)], check=True)
-        self._stages.append(Stage(name, root))
+        base = self._base.stat()
+        key = chained("", [self._base.name, str(base.st_size), str(base.st_mtime_ns)])
+        self._stages.append(Stage(name, self._work / f"stage-{name}", key=key, pending=self._base))
         self._arguments = {}
+
+    def _extend(self, *parts: str) -> None:
+        stage = self._stages[-1]
+        stage.key = chained(stage.key, parts)
 
     def _copy(self, instruction: Instruction) -> bool:
         words = instruction.form()
-        source_root = self._context
+        source_root, source_key = self._context, ""
         if words[0].startswith("--from="):
             name = words.pop(0).removeprefix("--from=")
-            source_root = next(stage.root for stage in self._stages if stage.name == name)
+            other = next(stage for stage in self._stages if stage.name == name)
+            source_root, source_key = other.filled_root(), other.key
         stage = self._stages[-1]
+        stage_root = stage.filled_root()
         *sources, target = words
         for source in sources:
             path = source_root / source.lstrip("/")
@@ -160,7 +182,8 @@ class Build:
                     raise FileNotFoundError(f"line {instruction.line}: {source} is not there")
                 self._skip(instruction, f"{source} comes from a step that was skipped")
                 return False
-            place = stage.root / (Path(stage.folder) / target).as_posix().lstrip("/")
+            self._extend("COPY", source, target, source_key or content_of(path))
+            place = stage_root / (Path(stage.folder) / target).as_posix().lstrip("/")
             if path.is_dir():
                 ignore = shutil.ignore_patterns("__pycache__")
                 shutil.copytree(path, place, symlinks=True, dirs_exist_ok=True, ignore=ignore)
@@ -176,11 +199,19 @@ class Build:
             return False
         stage = self._stages[-1]
         command = [*stage.shell, instruction.rest]
-        with present(stage.root, self._host_files):
+        variables = {**self._arguments, **stage.environment}
+        self._extend("RUN", stage.user, stage.folder, *command, *(f"{name}={variables[name]}" for name in variables))
+        layer = self._layers.find(stage.key)
+        if layer is not None:
+            stage.pending = layer
+            self._kept += 1
+            return True
+        with present(stage.filled_root(), self._host_files):
             environment = {**self._arguments, **self._build_environment, **stage.environment}
             done = in_root(stage, command, environment, stdout=stream, stderr=stream)
         if done.returncode != 0:
             raise RuntimeError(f"line {instruction.line}: RUN ended with status {done.returncode}; see the log")
+        self._layers.keep(stage.key, stage.root)
         return True
 
     def _skip(self, instruction: Instruction, reason: str) -> None:

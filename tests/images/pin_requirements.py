@@ -3,7 +3,8 @@
     python tests/images/pin_requirements.py
 
 asks the package index which versions fit the image's Python on both architectures and writes ``requirements-coral.txt``
-and ``requirements-train.txt`` beside this file. Needs pip 23 or later, nothing else.
+and ``requirements-train.txt`` into ``config``. Needs Pythons of the images' versions with pip 23 or later: pip compares
+what a package requires with the Python that it runs in, whatever ``--python-version`` says.
 """
 
 from __future__ import annotations
@@ -15,6 +16,10 @@ import tempfile
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(REPOSITORY))
+
+from training.runtimes.environments import find_python  # noqa: E402
+
 FOLDER = REPOSITORY / "config"
 # Image → (extras, Python, platforms of wheels). All platforms must get the same versions.
 IMAGES = {
@@ -53,8 +58,11 @@ def resolve(image: str, extras: str, python: str, platform: str) -> dict[str, st
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
         names = requirements(extras, python, architecture)
+        interpreter = find_python((python,))
+        if interpreter is None:
+            raise SystemExit(f"no Python {python} is here; install it, pip can't resolve for another one")
         command = [
-            sys.executable,
+            str(interpreter),
             "-m",
             "pip",
             "install",
@@ -67,8 +75,6 @@ def resolve(image: str, extras: str, python: str, platform: str) -> dict[str, st
         command += [
             "--only-binary",
             ":all:",
-            "--python-version",
-            python,
             "--implementation",
             "cp",
             "--report",

@@ -148,7 +148,6 @@ def test_the_instructions_are_executed_and_what_cannot_be_is_named(base, tmp_pat
         tmp_path / "Dockerfile", tmp_path, base, tmp_path / "roots", unreachable=["unreachable.example.org"],
         host_files={"/etc/resolv.conf": tmp_path / "resolv.conf"},
     )  # fmt: skip
-    (tmp_path / "roots").mkdir()
     built = build.run(tmp_path / "log")
     root = built.stage.root
     assert (root / "work/said").read_text() == "hello world\nmade\nfrom here\n"
@@ -162,9 +161,33 @@ def test_the_instructions_are_executed_and_what_cannot_be_is_named(base, tmp_pat
     assert built.stage.described["ENTRYPOINT"] == ["sh"]
 
 
+COUNTED = """
+FROM x AS first
+RUN echo once >> /counted
+FROM x
+COPY file /file
+RUN echo "$(cat /file) $(cat /counted)" > /said
+COPY --from=first /counted /counted
+"""
+
+
+def test_a_run_is_executed_again_only_if_something_before_it_changed(base, tmp_path):
+    (tmp_path / "Dockerfile").write_text(COUNTED)
+
+    def build(content):
+        (tmp_path / "file").write_text(content)
+        built = Build(tmp_path / "Dockerfile", tmp_path, base, tmp_path / "roots").run(tmp_path / "log")
+        return built.kept, (built.stage.root / "said").read_text(), (built.stage.root / "counted").read_text()
+
+    assert build("a") == (0, "a \n", "once\n")
+    assert build("a") == (2, "a \n", "once\n")
+    assert build("b") == (1, "b \n", "once\n")
+    (tmp_path / "Dockerfile").write_text(COUNTED.replace("once", "now"))
+    assert build("b") == (1, "b \n", "now\n")
+
+
 def test_a_command_that_fails_ends_the_build(base, tmp_path):
     (tmp_path / "Dockerfile").write_text("FROM x\nRUN exit 3\n")
-    (tmp_path / "roots").mkdir()
     with pytest.raises(RuntimeError, match="line 2: RUN ended with status 3"):
         Build(tmp_path / "Dockerfile", tmp_path, base, tmp_path / "roots").run(tmp_path / "log")
 

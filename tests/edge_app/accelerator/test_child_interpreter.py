@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_app.accelerator.child import Unusable, check_pair
 from edge_app.accelerator.child_interpreter import AcceleratorLost, ChildInterpreter
 from edge_app.config import ModelConfig
 from edge_app.detector import TFLiteDetector, detect
@@ -89,20 +88,3 @@ def test_one_that_fails_at_work_is_known_within_its_deadline_and_gone(behaviour,
     assert time.monotonic() - started < 4.0
     assert interpreter._process.poll() is not None
     assert open_files() == before
-
-
-@pytest.mark.parametrize(
-    ("library", "runtime", "version", "refused"),
-    [
-        ("BuildLabel(COMPILER=6.3.0 20170516,DATE=redacted), RuntimeVersion(14)", "tflite_runtime", "2.9.1", False),
-        ("BuildLabel(COMPILER=6.3.0 20170516,DATE=redacted), RuntimeVersion(14)", "tflite_runtime", "2.10.0", True),
-        ("BuildLabel(COMPILER=6.3.0 20170516,DATE=redacted), RuntimeVersion(14)", "ai_edge_litert", "1.4.0", True),
-        ("BuildLabel(COMPILER=12.2.0,DATE=redacted), RuntimeVersion(14)", "ai_edge_litert", "2.1.0", False),
-    ],
-)
-def test_a_runtime_that_crashes_the_stock_library_is_refused_before_it_is_tried(library, runtime, version, refused):
-    if refused:
-        with pytest.raises(Unusable, match=r"install tflite-runtime 2\.9\.1"):
-            check_pair(library, runtime, version)
-    else:
-        check_pair(library, runtime, version)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from edge_app import delegate_probe
+from edge_app.accelerator.library import LIBRARY, misfit
 from edge_app.config import DEFAULT_MODEL
-from edge_app.delegate_probe import DelegateProbe, misfit, probe_delegate
+from edge_app.delegate_probe import DelegateProbe, probe_delegate
 from edge_app.doctor.camera import check_source
 from edge_app.doctor.edgetpu import check_delegate, check_devices, find_accelerators
 from edge_app.doctor.model import check_model, check_store
@@ -128,6 +128,18 @@ def test_a_library_that_does_not_fit_is_found_in_a_child(tmp_path, monkeypatch, 
     assert finding.fix
 
 
+def test_the_process_that_holds_the_accelerator_refuses_what_the_probe_refuses(tmp_path, monkeypatch):
+    if subprocess.run(["sh", "-c", "command -v cc"], capture_output=True, check=False).returncode:
+        pytest.skip("there is no C compiler for the stand-in of libedgetpu")
+    # A delegate that ends its process shows that it was not even made.
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(fake_library(tmp_path, STOCK, "abort();")))
+    command = [sys.executable, "-m", "edge_app.accelerator.child", str(DEFAULT_MODEL), ""]
+    done = subprocess.run(command, capture_output=True, input=b"", check=False)
+    assert done.returncode == 0
+    assert done.stdout[:1] == b"E"
+    assert b"crashes with ai_edge_litert" in done.stdout
+
+
 def test_a_machine_without_the_library_is_told_the_package(monkeypatch):
     monkeypatch.setenv("LD_LIBRARY_PATH", "/nowhere")
     probe = probe_delegate()
@@ -147,7 +159,7 @@ def test_a_probe_that_hangs_is_given_up(tmp_path):
 def test_an_edge_tpu_that_answers_is_said_with_its_runtime():
     probe = DelegateProbe("tflite_runtime 2.9.1", STOCK, 14, 1, None)
     assert check_delegate(probe, True, True)[0].sentence.endswith("(tflite_runtime 2.9.1, Edge TPU runtime 14)")
-    assert delegate_probe.LIBRARY == "libedgetpu.so.1"
+    assert LIBRARY == "libedgetpu.so.1"
 
 
 def test_no_edge_tpu_is_a_note(tmp_path):
@@ -220,6 +232,15 @@ def test_a_missing_model_and_one_that_cannot_be_loaded(tmp_path):
     assert (finding.level, finding.fix) == ("error", "the file is damaged or needs another runtime")
 
 
+def test_a_model_that_fails_in_an_unknown_way_is_told_with_its_name(tmp_path):
+    program = tmp_path / "python"
+    program.write_text("#!/bin/sh\necho 'Traceback (most recent call last):' >&2\necho 'OSError: lost' >&2\nexit 1\n")
+    program.chmod(0o755)
+    finding = check_model(DEFAULT_MODEL, str(program))
+    assert finding.sentence == f"model {DEFAULT_MODEL.name} does not load (OSError: lost)"
+    assert "runtime" in finding.fix
+
+
 def test_the_model_that_ships_loads():
     assert check_model(DEFAULT_MODEL).level == "ok"
 
@@ -283,6 +304,17 @@ def test_heat_and_throttling(tmp_path):
         "the processor is held to 600 of 1500 MHz",
         "the power supply is too weak (under-voltage)",
     ]
+
+
+def test_a_package_that_everything_needs_is_told_without_a_traceback(tmp_path):
+    # A folder in front of the installed packages, with a NumPy that is not there.
+    (tmp_path / "numpy.py").write_text("raise ModuleNotFoundError(\"No module named 'numpy'\", name='numpy')\n")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-m", "edge_app", "doctor"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 2
+    assert done.stderr.startswith("the package numpy is not installed")
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_the_command_tells_each_problem_with_its_fix_and_fails(tmp_path):

@@ -138,6 +138,9 @@ def spoil_golden(parts, change):
         (lambda f: f["people"].append([5, 5, 40, 90, 0.8]), "misses a person"),
         (lambda f: f["people"].pop(0), "people too many"),
         (lambda f: f["people"][0].__setitem__(4, 0.31), "instead of 0.31"),
+        # With reference kernels nothing differs, so that little is much.
+        (lambda f: f["people"][0].__setitem__(4, f["people"][0][4] + 0.01), r"reference kernels\) scores a person"),
+        (lambda f: f["people"][0].__setitem__(0, f["people"][0][0] - 1.0), r"reference kernels\) misses a person"),
         (lambda f: f.update(picture="../../etc/passwd"), "not in the bundle"),
         (lambda f: f.update(picture="golden/none.png"), "can't be read"),
         (lambda f: f.update(people="all"), "not valid"),

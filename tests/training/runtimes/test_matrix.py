@@ -8,8 +8,8 @@ from edge_app.config import DEFAULT_MODEL
 from training.bundle.golden_frames import SAMPLE_CLIP
 from training.runtimes.environments import Runtime, Unavailable, find_python, make_environment
 from training.runtimes.matrix import WORKER, compare_runtimes, format_results
+from training.runtimes.same_boxes import Sameness
 
-HERE = Runtime("here", (), ())
 # Runs the worker, then moves every box or score, or drops the best person.
 SPOILED = """#!/bin/sh
 "{python}" "$@" || exit 1
@@ -22,52 +22,60 @@ np.savez(sys.argv[1], **content)
 """
 
 
-def compare(python_of, frames=2):
-    return compare_runtimes(DEFAULT_MODEL, SAMPLE_CLIP, frames, [HERE], WORKER.parent, python_of)
+def compare(*pythons, frames=2):
+    """Run as many runtimes as there are Pythons."""
+    runtimes = [Runtime(f"here {index}", (), ()) for index in range(len(pythons))]
+    chosen = dict(zip(runtimes, pythons))
+    return compare_runtimes(DEFAULT_MODEL, SAMPLE_CLIP, frames, runtimes, WORKER.parent, lambda run, _: chosen[run])
 
 
-def test_the_same_runtime_in_another_process_gives_the_same_boxes():
-    reference, (result,) = compare(lambda runtime, work: sys.executable)
-    assert result.same
-    assert (result.least_iou, result.most_score, result.problem) == (1.0, 0.0, None)
-    assert result.people > 5
-    text = format_results(DEFAULT_MODEL, 2, reference, [result])
-    assert text.splitlines()[-1].endswith("| 1.0000 | 0.0000 | same |")
+def test_the_same_runtime_in_another_process_gives_the_same_with_either_kernels():
+    results = compare(sys.executable, sys.executable)
+    assert [result.kernels for result in results] == ["reference", "reference", "fast", "fast"]
+    for result in results:
+        assert result.problem is None
+        assert result.sameness == Sameness(result.sameness.people, 1.0, 0.0, 0, 0, 0.0, 0.0)
+        assert result.sameness.people > 5
+    text = format_results(DEFAULT_MODEL, 2, results)
+    assert text.count("| 0.0 % | 0.0000 |") == text.count("| 0 | 1.0000 | 0.0000 | same |") == 4
 
 
 @pytest.mark.parametrize(
-    ("change", "least_iou", "most_score"),
+    ("change", "most_score", "ties"),
     [
-        ("content['output_0'] = content['output_0'] + 0.002", 0.99, 0.001),
-        ("content['output_2'] = content['output_2'] + 0.01", 1.0, 0.0101),
-        ("content['output_2'][:, 0] = 0", 1.0, 1.0),
-        ("content['output_3'][:] = 0", 0.0, 0.0),
+        ("content['output_0'] = content['output_0'] + 0.002", 0.001, True),
+        ("content['output_0'] += 0.002; content['raw_1'] = content['raw_1'] + 0.01", 0.001, False),
+        ("content['output_2'] = content['output_2'] + 0.01", 0.0101, False),
+        ("content['output_2'][:, 0] = 0", 1.0, False),
+        ("content['output_3'][:] = 0", 0.0, False),
     ],
 )
-def test_other_boxes_are_found(tmp_path, change, least_iou, most_score):
+def test_other_boxes_are_found(tmp_path, change, most_score, ties):
     program = tmp_path / "python"
     program.write_text(SPOILED.format(python=sys.executable, change=change))
     program.chmod(0o755)
-    _, (result,) = compare(lambda runtime, work: program)
-    assert not result.same
-    assert result.most_score <= most_score
+    results = compare(sys.executable, program)
+    for result in results[1::2]:
+        assert result.sameness.apart > 0
+        assert result.sameness.same == ties
+        assert result.sameness.most_score <= most_score
+    assert f"but for {results[1].sameness.ties} of equal score" in format_results(DEFAULT_MODEL, 2, results) or not ties
 
 
 def test_a_runtime_that_cannot_be_had_is_named():
     def unavailable(runtime, work):
         raise Unavailable("no Python 3.8 is here")
 
-    reference, results = compare(unavailable)
+    results = compare_runtimes(DEFAULT_MODEL, SAMPLE_CLIP, 2, [Runtime("x", (), ())], WORKER.parent, unavailable)
     assert results[0].problem == "no Python 3.8 is here"
-    assert "not run: no Python 3.8 is here" in format_results(DEFAULT_MODEL, 2, reference, results)
+    assert "not run: no Python 3.8 is here" in format_results(DEFAULT_MODEL, 2, results)
 
 
 def test_a_runtime_that_crashes_is_named(tmp_path):
     program = tmp_path / "python"
     program.write_text("#!/bin/sh\necho 'ImportError: numpy.core.multiarray' >&2\nexit 1\n")
     program.chmod(0o755)
-    _, (result,) = compare(lambda runtime, work: program)
-    assert result.problem == "ImportError: numpy.core.multiarray"
+    assert compare(program)[0].problem == "ImportError: numpy.core.multiarray"
 
 
 def test_a_python_that_is_not_here_is_not_made_up(tmp_path):

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from edge_app.config import SAMPLE
+from edge_app.source import VideoFile
+from tests.images.same_analysis import compare_tracks, write_lossless
+
+
+def results(folder: Path, *rows: str) -> Path:
+    folder.mkdir()
+    (folder / "tracks.txt").write_text("".join(f"{row},-1,-1,-1\n" for row in rows))
+    return folder
+
+
+def test_equal_files_are_told(tmp_path):
+    rows = ("1,1,10,20,30,60,0.900", "2,1,11,20,30,60,0.900")
+    found = compare_tracks(results(tmp_path / "a", *rows), results(tmp_path / "b", *rows))
+    assert (found.identical, found.same, found.sentence()) == (True, 2, "2 track rows, equal byte by byte")
+
+
+def test_a_row_is_the_same_under_another_number_but_not_with_another_box_or_score(tmp_path):
+    first = results(tmp_path / "a", *(f"{frame},1,10,20,30,60,0.900" for frame in (1, 2, 3, 4)))
+    second = results(
+        tmp_path / "b", "1,7,10,20,30,60,0.900", "2,1,11,20,30,60,0.900", "3,1,10,20,30,60,0.910"
+    )  # fmt: skip
+    found = compare_tracks(first, second)
+    assert (found.rows, found.same, found.identical) == ((4, 3), 1, False)
+
+
+def test_a_lossless_clip_holds_the_same_pictures(tmp_path):
+    clip = SAMPLE / "pets_s2l1_excerpt.mp4"
+    write_lossless(clip, 7, 3, tmp_path / "frames.avi")
+    wanted = [frame.image for frame in islice(VideoFile(clip), 0, 21, 7)]
+    video = VideoFile(tmp_path / "frames.avi")
+    found = [frame.image for frame in video]
+    assert len(found) == 3
+    assert abs(video.fps - 1.0) < 0.01
+    assert all(np.array_equal(a, b) for a, b in zip(wanted, found))
