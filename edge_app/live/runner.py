@@ -14,7 +14,7 @@ from typing import Any, Optional, Protocol, Union
 from edge_app.calibration import CameraModel
 from edge_app.capture.feed import Feed, FeedPolicy, FeedStatus
 from edge_app.capture.mailbox import Mailbox
-from edge_app.config import DEFAULT_CAMERA
+from edge_app.config import DEFAULT_CAMERA, MetricsConfig
 from edge_app.detector import Detector, finish
 from edge_app.live.inference_thread import InferenceThread, Pending
 from edge_app.live.stage_times import StageTimes
@@ -87,6 +87,11 @@ class _Captured:
     detections: Optional[Pending[Detections]]
 
 
+@dataclass(frozen=True)
+class _Places:
+    metrics: MetricsConfig
+
+
 class LiveRunner:
     """Moves frames of one camera through the pipeline.
 
@@ -129,7 +134,7 @@ class LiveRunner:
         self._inference = inference
         self._lossless = source.policy.lossless
         self._room = threading.Semaphore(_IN_FLIGHT if inference is not None else 1)
-        self._inbox: queue.Queue[Union[_Captured, StatusNotice, None]] = queue.Queue()
+        self._inbox: queue.Queue[Union[_Captured, StatusNotice, _Places, None]] = queue.Queue()
         self._prepare_s = 0.0
         self._stopping = threading.Event()
         self._threads = [
@@ -176,6 +181,10 @@ class LiveRunner:
         """Show a condition under which frames go on, or that it is over, and tell the sinks."""
         self.state.report_condition(kind, None if ok else sentence)
         self._post(kind, ok, sentence)
+
+    def use_places(self, metrics: MetricsConfig) -> None:
+        """Let all sinks count in this region and over this line after the frames that are on their way."""
+        self._inbox.put(_Places(metrics))
 
     def _post(self, kind: NoticeKind, ok: bool, sentence: str) -> None:
         log.log(logging.INFO if ok else logging.WARNING, "%s: %s", self.camera_name, sentence)
@@ -242,6 +251,9 @@ class LiveRunner:
                 return
             if isinstance(item, StatusNotice):
                 self._tell(methodcaller("notice", item))
+                continue
+            if isinstance(item, _Places):
+                self._tell(methodcaller("use_places", self.camera_name, item.metrics))
                 continue
             try:
                 result = self._interpret(item)

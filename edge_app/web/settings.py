@@ -78,8 +78,6 @@ class Settings:
         keys = [".".join(key) for key in change]
         live = tuple(key for key in keys if LIVE.intersection(key.split(".")))
         later = [key for key in keys if key not in live]
-        # History and alerts count in the places that were there when they began.
-        later += [f"{key} (in stored figures and alerts)" for key in live if "metrics" in key.split(".")]
         return Outcome(live, tuple(later))
 
     @property

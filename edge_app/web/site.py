@@ -81,6 +81,7 @@ class CameraView:
         if mine is None:
             raise UserError(f"the configuration names no camera '{self.name}' any more; start the program again")
         self._pipeline.reconfigure(mine)
+        self.runner.use_places(mine.metrics)
         self.birdseye = _birdseye(self.camera)
         self.runner.state.calibrated = self.camera is not None
         self.picture.use(self.birdseye, config.privacy.people)

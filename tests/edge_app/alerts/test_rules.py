@@ -78,6 +78,13 @@ def test_occupancy_counts_in_the_region_only():
     assert told(Book(rule("occupancy", above=0), region=left_half), frames) == [(10, "firing")]
 
 
+def test_another_region_is_judged_from_the_next_frame_on():
+    book = Book(rule("occupancy", above=1))
+    assert told(book, [(s, CLOSE) for s in range(12)]) == [(10, "firing")]
+    book.book.use_places("door", MetricsConfig(region_m=[(-0.5, 4.0), (0.5, 4.0), (0.5, 8.0), (-0.5, 8.0)]))
+    assert told(book, [(s, CLOSE) for s in range(12, 20)]) == [(16, "recovered")]
+
+
 def test_cool_down_keeps_a_second_alert_back_until_it_is_over():
     frames = [(s, NOBODY if 20 <= s < 30 else CLOSE) for s in range(100)]
     assert told(Book(rule("violation")), frames) == [(10, "firing"), (24, "recovered"), (70, "firing")]

@@ -42,7 +42,9 @@ class Dashboard:
         server, runner, pipeline: its parts.
     """
 
-    def __init__(self, folder: Path, source=None, pipeline=None, cameras=("camera",), yaml="", **dashboard: Any):
+    def __init__(
+        self, folder: Path, source=None, pipeline=None, cameras=("camera",), yaml="", sinks=(), **dashboard: Any
+    ):
         self.folder = folder
         keys = {"port": 0, "max_fps": 50, "folder": str(folder), **dashboard}
         lines = "".join(f"  {key}: {value}\n" for key, value in keys.items())
@@ -53,7 +55,7 @@ class Dashboard:
                           for i in range(len(cameras))]  # fmt: skip
         self.pipeline = self.pipelines[0]
         self.runners = [
-            LiveRunner(source if source and i == 0 else FakeSource(), one, camera_name=cameras[i])
+            LiveRunner(source if source and i == 0 else FakeSource(), one, camera_name=cameras[i], sinks=sinks)
             for i, one in enumerate(self.pipelines)
         ]
         self.runner = self.runners[0]

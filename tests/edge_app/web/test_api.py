@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from edge_app.calibration import load_camera
-from edge_app.config import load_config
+from edge_app.config import Config, load_config
+from edge_app.storage import Store
+from edge_app.storage.wiring import open_sinks
 from edge_app.web.app import create_app
 from tests.edge_app.scenes import CAMERA
 from tests.edge_app.storage.made import NOON, event, minute
@@ -196,12 +198,28 @@ def test_each_of_several_cameras_has_its_own_place(dashboard):
     page = dashboard(cameras=("door", "hall"), yaml=cameras)
     line = {"metrics": {"line_m": [[0, 0], [1, 0]]}}
     answer = page.browser().send("PATCH", "/api/v1/config", {"camera": "hall", "changes": line})
-    key = "cameras.hall.metrics.line_m"
-    assert answer.get_json() == {"live": [key], "needs_restart": [f"{key} (in stored figures and alerts)"]}
+    assert answer.get_json() == {"live": ["cameras.hall.metrics.line_m"], "needs_restart": []}
     assert page.pipelines[0].config.metrics.line_m is None
     assert page.pipelines[1].config.metrics.line_m == ((0, 0), (1, 0))
     states = [page.browser().get(f"/api/v1/state?camera={name}").get_json()["camera"] for name in ("door", "hall")]
     assert states == ["door", "hall"]
+
+
+def test_a_region_reaches_stored_figures_and_alerts_while_it_runs(dashboard, tmp_path):
+    alerts = {"rules": [{"name": "full", "kind": "occupancy", "above": 1, "sustained_s": 0, "clear_s": 0}]}
+    config = Config.model_validate({"storage": {"folder": tmp_path, "min_free_mb": 0, "commit_s": 0.02},
+                                    "alerts": alerts})  # fmt: skip
+    with open_sinks(config) as sinks:
+        page = dashboard(sinks=sinks)
+        store = Store(config.storage.path)
+        wait_until(lambda: any(alert.state == "firing" for alert in store.alerts()))
+        # Only one of the two people is in there.
+        region = {"metrics": {"region_m": [[-0.5, 4.0], [0.5, 4.0], [0.5, 8.0], [-0.5, 8.0]]}}
+        assert page.browser().send("PATCH", "/api/v1/config", {"changes": region}).status_code == 200
+        wait_until(lambda: any(alert.state == "recovered" for alert in store.alerts()))
+        wait_until(lambda: store.minutes()[-1].density_per_m2 is not None)
+        assert store.minutes()[-1].occupancy_max == 1
+        page.close()
 
 
 GROUND = np.array([[-1.0, 4.0], [1.0, 4.0], [2.0, 8.0], [-2.0, 8.0], [0.5, 6.0]])
