@@ -55,6 +55,7 @@ lint: $(DEV)/.installed
 	$(DEV)/bin/ruff check .
 	$(DEV)/bin/ruff format --check .
 	$(DEV)/bin/mypy
+	$(DEV)/bin/bandit -q -c pyproject.toml -r edge_app
 
 # As root on Debian it installs what is missing, else it says what is.
 system:

@@ -13,10 +13,10 @@ from edge_app.config import Config
 from edge_app.errors import UserError, did_you_mean
 from edge_app.live import LiveRunner
 from edge_app.render import BirdsEye
+from edge_app.secret import masked
 from edge_app.storage.store import Store
 from edge_app.web.log_tail import LogTail
 from edge_app.web.picture import LivePicture
-from edge_app.web.security.masking import mask_secrets
 from edge_app.web.security.security import Security
 from edge_app.web.settings import Settings
 from edge_app.web.streams import Streams
@@ -66,7 +66,7 @@ class CameraView:
     @property
     def source_name(self) -> str:
         """The source, without secrets."""
-        return mask_secrets(self.runner.state.source_name)
+        return masked(self.runner.state.source_name)
 
     def apply(self, config: Config) -> None:
         """Take over what can change while it runs.

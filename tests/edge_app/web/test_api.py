@@ -10,6 +10,7 @@ import pytest
 
 from edge_app.calibration import load_camera
 from edge_app.config import Config, load_config
+from edge_app.errors import UserError
 from edge_app.storage import Store
 from edge_app.storage.wiring import open_sinks
 from edge_app.web.app import create_app
@@ -203,6 +204,20 @@ def test_each_of_several_cameras_has_its_own_place(dashboard):
     assert page.pipelines[1].config.metrics.line_m == ((0, 0), (1, 0))
     states = [page.browser().get(f"/api/v1/state?camera={name}").get_json()["camera"] for name in ("door", "hall")]
     assert states == ["door", "hall"]
+
+
+def test_what_one_camera_refuses_is_in_force_at_none(dashboard, monkeypatch):
+    cameras = "cameras:\n  door:\n    source: {uri: rtsp://a/1}\n  hall:\n    source: {uri: rtsp://a/2}\n"
+    page = dashboard(cameras=("door", "hall"), yaml=cameras)
+
+    def refuse(config):
+        if config.distance.threshold_m == 1.5:
+            raise UserError("that does not fit the hall; take another")
+
+    monkeypatch.setattr(page.pipelines[1], "reconfigure", refuse)
+    answer = page.browser().send("PATCH", "/api/v1/config", {"changes": {"distance": {"threshold_m": 1.5}}})
+    assert answer.get_json() == {"error": "that does not fit the hall; take another"}
+    assert page.pipelines[0].config.distance.threshold_m == 2.0
 
 
 def test_a_region_reaches_stored_figures_and_alerts_while_it_runs(dashboard, tmp_path):
