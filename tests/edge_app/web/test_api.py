@@ -157,7 +157,7 @@ def test_null_brings_the_default_back(dashboard):
     ({"source": {"uri": "../../etc/passwd"}}, "files and GStreamer"), ({"source": {"uri": 7}}, "files and GStreamer"),
     ({"source": {"uri": "filesrc location=/etc/passwd ! fakesink"}}, "files and GStreamer"),
     ({"source": {"uri": "rtsp://a/b\nx"}}, "files and GStreamer"), ({"source": {"uri": "gopher://a"}}, "GStreamer"),
-    ({"source": {"uri": "http://169.254.169.254/latest/meta-data"}}, "metadata service"),
+    ({"source": {"uri": "http://169.254.169.254/latest/meta-data"}}, "no camera; give another address"),
     ({}, "nothing to change"), ({"distance": {}}, "nothing to change"),
 ])  # fmt: skip
 def test_a_wrong_change_is_one_sentence_and_changes_nothing(dashboard, changes, said):
