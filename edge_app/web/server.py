@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Optional
 
 from flask import Blueprint
 from waitress.server import create_server
 
+from edge_app.accelerator.in_use import InferenceInUse
 from edge_app.errors import UserError
 from edge_app.storage.store import Store
 from edge_app.web.app import MOST_BODY_BYTES, create_app
@@ -41,6 +42,7 @@ class DashboardServer:
         settings: Settings,
         store: Optional[Store],
         more_pages: Sequence[Blueprint] = (),
+        inference: Optional[Callable[[], InferenceInUse]] = None,
     ) -> None:
         """Bind the address.
 
@@ -49,13 +51,14 @@ class DashboardServer:
             settings: the configuration in force.
             store: the history; None when nothing is kept.
             more_pages: guarded like the rest.
+            inference: says what does the inferences now; None where nothing is known of it.
 
         Raises:
             UserError: the address would not be safe, can't be bound, or the certificate can't be used.
         """
         config = settings.config.dashboard
         security = Security(config, dashboard_folder(settings.config))
-        self.site = Site(cameras, settings, security, threading.Event(), store)
+        self.site = Site(cameras, settings, security, threading.Event(), store, inference)
         app = create_app(self.site)
         for pages in more_pages:
             app.register_blueprint(pages)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Optional, Protocol
 
+from edge_app.accelerator.in_use import InferenceInUse
 from edge_app.calibration import CameraModel
 from edge_app.config import Config
 from edge_app.errors import UserError, did_you_mean
@@ -99,6 +100,7 @@ class Site:
         cameras: by name, in the order of the configuration; at least one.
         store: the history; None when nothing is kept.
         stopping: set when the server goes down; ends all streams.
+        inference: says what does the inferences now; None where nothing is known of it.
     """
 
     cameras: Mapping[str, CameraView]
@@ -106,6 +108,7 @@ class Site:
     security: Security
     stopping: threading.Event
     store: Optional[Store]
+    inference: Optional[Callable[[], InferenceInUse]] = None
     streams: Streams = field(default_factory=Streams)
     log_tail: LogTail = field(default_factory=LogTail)
     started_s: float = field(default_factory=time.monotonic)

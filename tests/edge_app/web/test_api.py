@@ -321,6 +321,10 @@ def test_the_system_says_how_it_does_and_its_log_is_for_admins(beyond):
     said = browser.get("/api/v1/system").get_json()
     assert said["cpus"] >= 1
     assert said["history"]["events"] == 0
+    assert (said["inference"]["kind"], said["inference"]["problem"]) == ("CPU", "unplugged")
+    page = browser.get("/system").text
+    for words in ("CPU, 2 threads", "ai_edge_litert 2.1", "stands in for the Edge TPU (usb:0)", "unplugged"):
+        assert words in page
     assert browser.get("/api/v1/log").status_code == 403
 
 
