@@ -15,7 +15,9 @@ from edge_app.errors import UserError, did_you_mean
 from edge_app.live import LiveRunner
 from edge_app.render import BirdsEye
 from edge_app.secret import masked
-from edge_app.storage.store import Store
+from edge_app.storage.heat_history import HeatHistory
+from edge_app.storage.rows import HeatMap
+from edge_app.storage.store import Store, TimeRange
 from edge_app.web.log_tail import LogTail
 from edge_app.web.picture import LivePicture
 from edge_app.web.security.security import Security
@@ -112,6 +114,16 @@ class Site:
     streams: Streams = field(default_factory=Streams)
     log_tail: LogTail = field(default_factory=LogTail)
     started_s: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self._heat: Optional[HeatHistory] = None
+
+    def heat(self, within: TimeRange) -> HeatMap:
+        """Return where people spent their time; there is a store."""
+        assert self.store is not None
+        if self._heat is None or self._heat.store is not self.store:
+            self._heat = HeatHistory(self.store)
+        return self._heat.of(within)
 
     def camera(self, name: Optional[str]) -> CameraView:
         """Return a camera, the first one if none is named.

@@ -58,6 +58,8 @@ def test_events_come_by_page_and_filter(dashboard):
     assert [one["uid"] for one in second["events"]] == ["run-2", "run-1"]
     assert [one["uid"] for one in browser.get("/api/v1/events?together=true").get_json()["events"]] == ["run-9"]
     assert browser.get("/api/v1/events?min_duration_s=4.5").get_json()["total"] == 1
+    assert browser.get("/api/v1/events?max_distance_m=0.5").get_json()["total"] == 0
+    assert browser.get("/api/v1/events?max_distance_m=0.8").get_json()["total"] == 6
     assert browser.get(f"/api/v1/events?from={TO}").get_json()["total"] == 0
     assert browser.get(f"/api/v1/events?from={NOON + 30}&to={NOON + 90}").get_json()["total"] == 1
     assert browser.get("/api/v1/events/run-9").get_json()["camera"] == "hall"
