@@ -38,26 +38,32 @@ class HeatHistory:
         stamps = self.store.finished_hours(within)
         first, last = _whole_hours(within, stamps)
         whole = {hour: stamp for hour, stamp in stamps.items() if first <= hour < last}
-        packed = [self._sum(within.camera, hour, stamp) for hour, stamp in whole.items()]
+        packed = self._sums_of(within.camera, whole)
         # What is left: parts of hours at both ends, and hours in which something is still being written.
         for stretch in _gaps(within, sorted(whole)):
             packed += self.store.heat_cells(stretch)
         return heat_map(packed)
 
-    def _sum(self, camera: Optional[str], hour: int, stamp: HourStamp) -> bytes:
-        key = (camera, hour)
+    def _sums_of(self, camera: Optional[str], hours: dict[int, HourStamp]) -> list[bytes]:
+        """Return the sum of each hour; those that are new or have changed are read, in one go."""
         with self._lock:
-            known = self._sums.get(key)
-            if known is not None and known[0] == stamp:
-                self._sums.move_to_end(key)
-                return known[1]
-        summed = sum_heat(self.store.heat_cells(TimeRange(hour, hour + HOUR_S, camera)))
+            known = {hour: self._sums.get((camera, hour)) for hour in hours}
+        sums = {hour: one[1] for hour, one in known.items() if one is not None and one[0] == hours[hour]}
+        wanted = sorted(hours.keys() - sums.keys())
+        if wanted:
+            cells = self.store.heat_cells_by_hour(TimeRange(wanted[0], wanted[-1] + HOUR_S, camera))
+            read = {hour: sum_heat(cells.get(hour, [])) for hour in wanted}
+            self._remember(camera, {hour: (hours[hour], summed) for hour, summed in read.items()})
+            sums |= read
+        return list(sums.values())
+
+    def _remember(self, camera: Optional[str], sums: dict[int, tuple[HourStamp, bytes]]) -> None:
         with self._lock:
-            self.hours_read += 1
-            self._sums[key] = (stamp, summed)
+            self.hours_read += len(sums)
+            for hour, stamped in sums.items():
+                self._sums[camera, hour] = stamped
             while len(self._sums) > _MOST_HOURS:
                 self._sums.popitem(last=False)
-        return summed
 
 
 def _whole_hours(within: TimeRange, stamps: dict[int, HourStamp]) -> tuple[int, int]:

@@ -184,6 +184,15 @@ class Store:
         with self._reading() as connection:
             return [row[0] for row in connection.execute(f"SELECT heat FROM minute WHERE {where}", values)]
 
+    def heat_cells_by_hour(self, within: TimeRange) -> dict[int, list[bytes]]:
+        """Return the packed heat-map cells of each minute, by the start of their hour."""
+        where, values = within.where("minute_utc_s")
+        found: dict[int, list[bytes]] = {}
+        with self._reading() as connection:
+            for second, heat in connection.execute(f"SELECT minute_utc_s, heat FROM minute WHERE {where}", values):
+                found.setdefault(second // 3600 * 3600, []).append(heat)
+        return found
+
     def finished_hours(self, within: TimeRange) -> dict[int, HourStamp]:
         """Return start of each hour that has rows, none of them still being written, and what changes with its rows."""
         where, values = within.where("minute_utc_s")
