@@ -162,9 +162,11 @@ def unpack_heat(packed: bytes) -> dict[tuple[int, int], float]:
 def sum_heat(packed: list[bytes]) -> bytes:
     """Add packed cells up: each cell is there once in what is returned."""
     cells = np.frombuffer(b"".join(packed), _CELL)
-    places, which = np.unique(cells[["x", "y"]], return_inverse=True)
-    summed = np.zeros(len(places), _CELL)
-    summed["x"], summed["y"] = places["x"], places["y"]
+    # Both as one number: sorting pairs is many times slower.
+    places, first, which = np.unique(
+        cells["x"].astype(np.int64) * 65536 + cells["y"], return_index=True, return_inverse=True
+    )
+    summed = cells[first].copy()
     summed["person_s"] = np.bincount(which.ravel(), cells["person_s"], len(places))
     return summed.tobytes()
 

@@ -26,6 +26,7 @@ from edge_app.web.tls_server import make_tls_server
 _THREADS = MAX_STREAMS + 8
 # Unsent bytes at which a stalled viewer's own thread waits: two or three pictures.
 _UNSENT_BYTES = 256 * 1024
+_STOP_S = 1.0
 
 
 class DashboardServer:
@@ -94,6 +95,8 @@ class DashboardServer:
     def start(self) -> None:
         """Serve in the background."""
         logging.getLogger().addHandler(self.site.log_tail)
+        # It tells of every viewer who closes a page.
+        logging.getLogger("waitress").setLevel(logging.ERROR)
         self._thread.start()
 
     def _serve(self) -> None:
@@ -107,7 +110,12 @@ class DashboardServer:
     def stop(self) -> None:
         """End all streams and close the server."""
         self.site.stopping.set()
-        (self._server.close if self._scheme == "http" else self._server.stop)()
+        if self._scheme == "http":
+            # Its threads first: they would write to what is closed. One that waits for a stalled viewer is not waited for.
+            self._server.task_dispatcher.shutdown(timeout=_STOP_S)
+            self._server.close()
+        else:
+            self._server.stop()
         if self._thread.is_alive():
             self._thread.join(2.0)
         logging.getLogger().removeHandler(self.site.log_tail)
