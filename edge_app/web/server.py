@@ -111,7 +111,7 @@ class DashboardServer:
         """End all streams and close the server."""
         self.site.stopping.set()
         if self._scheme == "http":
-            # Its threads first: they would write to what is closed. One that waits for a stalled viewer is not waited for.
+            # Its threads first: they would write to what is closed. One that a stalled viewer holds is left alone.
             self._server.task_dispatcher.shutdown(timeout=_STOP_S)
             self._server.close()
         else:

@@ -78,12 +78,18 @@ def add_history(pages: Blueprint, site: Site) -> None:
         return render_template("event.html", event=found, chart=Markup(people_chart(buckets, 60, style_nonce())))
 
     pages.add_app_template_filter(local_time, "local_time")
+    pages.add_app_template_filter(local_minute, "local_minute")
     pages.add_app_template_filter(duration, "duration")
 
 
 def local_time(utc_s: float) -> str:
     """Write a moment in the device's own zone."""
     return datetime.fromtimestamp(utc_s).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def local_minute(utc_s: float) -> str:
+    """Write a minute in the device's own zone."""
+    return datetime.fromtimestamp(utc_s).strftime("%Y-%m-%d %H:%M")
 
 
 def duration(seconds: float) -> str:
