@@ -114,6 +114,31 @@ def test_a_fault_is_told_when_it_has_lasted_even_though_no_frame_comes_and_its_e
     assert [a.state for a in book.hear(30, ok=True)] == ["recovered"]
 
 
+@pytest.mark.parametrize("kind", ["source", "accelerator", "pipeline", "storage"])
+def test_a_fault_of_every_part_of_the_system_is_told_and_its_recovery_too(kind):
+    book = Book(rule("fault", clear_s=0, cooldown_s=0))
+    camera = "" if kind == "storage" else "door"
+    book.hear(0, ok=False, kind=kind, camera=camera)
+    assert [alert.state for alert in book.tick(11)] == ["firing"]
+    assert [alert.state for alert in book.hear(20, ok=True, kind=kind, camera=camera)] == ["recovered"]
+
+
+def test_a_camera_that_was_moved_is_told_where_that_is_asked_for():
+    for about, expected in ((None, []), (["calibration"], ["firing"])):
+        book = Book(rule("fault", **({"about": about} if about else {})))
+        book.hear(0, ok=False, kind="calibration")
+        assert [alert.state for alert in book.tick(11)] == expected
+
+
+def test_two_faults_are_over_when_both_are():
+    book = Book(rule("fault", clear_s=0))
+    book.hear(0, ok=False, kind="source")
+    book.hear(1, ok=False, kind="accelerator")
+    assert [alert.state for alert in book.tick(11)] == ["firing"]
+    assert book.hear(20, ok=True, kind="source") == []
+    assert [alert.state for alert in book.hear(25, ok=True, kind="accelerator")] == ["recovered"]
+
+
 def test_a_fault_that_passes_quickly_or_is_not_asked_for_is_not_told():
     book = Book(rule("fault", about=["accelerator"]))
     assert book.hear(0, ok=False) + book.tick(60) == []
