@@ -10,7 +10,9 @@ import socket
 import pytest
 
 from edge_app.web.app import MOST_BODY_BYTES, create_app
+from edge_app.web.security.rate_limit import RateLimit
 from edge_app.web.security.source_hosts import why_refused
+from edge_app.web.security.throttle import Throttle
 from tests.edge_app.web.served import PASSWORD, form
 from tests.edge_app.web.test_access import PUBLIC, every_route
 
@@ -43,11 +45,34 @@ def test_unauthenticated_requests_are_refused_at_every_route_and_method(beyond):
 
 
 def test_brute_force_is_slowed_down_although_names_and_sessions_change(beyond):
+    # Its clock stands still: on a busy machine the waits would be over before the next try.
+    beyond.site.security.by_address = Throttle(free=5, longest_s=900.0, clock=lambda: 0.0)
     statuses = [
         beyond.browser().log_in(name=f"admin{number}", password=f"guess {number}").status_code for number in range(9)
     ]
     assert statuses == [401] * 5 + [429] * 4
     assert beyond.browser().log_in().status_code == 429
+
+
+def test_who_asks_too_often_is_answered_later_and_others_are_not_held_up(beyond):
+    beyond.site.security.requests = RateLimit(burst=300, per_s=20.0, clock=lambda: 0.0)
+    client = create_app(beyond.site).test_client()
+    asked = [client.get("/login", environ_base=ELSEWHERE) for _ in range(330)]
+    assert {answer.status_code for answer in asked[:300]} == {200}
+    assert asked[-1].status_code == 429
+    assert int(asked[-1].headers["Retry-After"]) >= 1
+    assert client.get("/login", environ_base={"REMOTE_ADDR": "192.0.2.8"}).status_code == 200
+
+
+def test_a_bucket_of_requests_is_refilled_steadily():
+    now = [0.0]
+    limit = RateLimit(burst=3, per_s=2.0, clock=lambda: now[0])
+    assert [limit.wait_s("a") for _ in range(5)] == [0, 0, 0, 1, 1]
+    now[0] = 0.5
+    assert [limit.wait_s("a") for _ in range(2)] == [0, 1]
+    assert limit.wait_s("b") == 0
+    now[0] = 100.0
+    assert [limit.wait_s("a") for _ in range(4)] == [0, 0, 0, 1]
 
 
 def test_session_fixation_is_worth_nothing(beyond):
