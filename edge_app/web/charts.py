@@ -33,12 +33,12 @@ def people_chart(buckets: Sequence[Bucket], bucket_s: int, nonce: str) -> str:
     chart = pygal.XY(
         style=_PEOPLE, width=900, height=280, show_dots=len(buckets) < 40, dots_size=2.5, js=[],
         legend_at_bottom=True, show_x_guides=False, x_value_formatter=_clock_of(buckets), disable_xml_declaration=True,
-        margin=8, truncate_legend=-1, allow_interruptions=True, legend_at_bottom_columns=3, range=(0, _marks(most)[-1]),
-        value_formatter=_plain,
+        margin=8, truncate_legend=-1, allow_interruptions=True, legend_at_bottom_columns=3,
+        range=(0, axis_marks(most)[-1]), value_formatter=_plain,
     )  # fmt: skip
     # One label for each of some seven buckets, in their middles: made by itself it writes a minute several times.
     chart.x_labels = [bucket.start_utc_s + bucket_s / 2 for bucket in buckets[:: max(1, len(buckets) // 7)]]
-    chart.y_labels = _marks(most)
+    chart.y_labels = axis_marks(most)
     exposed = [bucket.exposed_person_s / bucket.watched_s if bucket.watched_s else 0.0 for bucket in buckets]
     chart.add("on average", _points(buckets, [bucket.occupancy_mean for bucket in buckets], bucket_s))
     chart.add("too close, on average", _points(buckets, exposed, bucket_s))
@@ -49,7 +49,7 @@ def people_chart(buckets: Sequence[Bucket], bucket_s: int, nonce: str) -> str:
 def events_chart(buckets: Sequence[Bucket], nonce: str) -> str:
     """Draw how many violation events began in each stretch of time."""
     clock = _clock_of(buckets)
-    marks = _marks(max((bucket.events for bucket in buckets), default=0))
+    marks = axis_marks(max((bucket.events for bucket in buckets), default=0))
     chart = pygal.Bar(
         style=_ALARMING, width=900, height=240, js=[], show_legend=False, margin=8, disable_xml_declaration=True,
         x_labels_major_count=6, show_minor_x_labels=False, truncate_label=-1,
@@ -71,7 +71,7 @@ def _points(buckets: Sequence[Bucket], values: Sequence[float], bucket_s: int) -
     return points
 
 
-def _marks(most: int) -> list[int]:
+def axis_marks(most: int) -> list[int]:
     """Return where an axis of counts is marked: whole, evenly, from 0 to at least ``most`` and 1."""
     step = next(step * 10**power for power in range(12) for step in (1, 2, 5) if most <= step * 10**power * _MOST_MARKS)
     return list(range(0, max(1, -(-most // step)) * step + 1, step))
