@@ -16,9 +16,9 @@ DEMO := .venv-demo
 DEV := .venv-test
 CLIP := edge_app/sample/pets_s2l1_excerpt.mp4
 
-# Debian packages that tests need: an RTSP server to kill and freeze, a broker, a database, a browser and its driver, an
-# SSH server, and what the Dockerfiles' steps are executed with.
-SYSTEM_PACKAGES := mosquitto postgresql chromium chromium-driver openssl \
+# Debian packages that tests need: an RTSP server to kill and freeze, a broker, a database, a browser and its driver, the
+# reader of Compose files, an SSH server, and what the Dockerfiles' steps are executed with.
+SYSTEM_PACKAGES := mosquitto postgresql chromium chromium-driver openssl docker-compose \
   python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
   openssh-server openssh-client busybox-static gcc libc6-dev \
   python3-opencv
@@ -49,6 +49,7 @@ lint: $(DEV)/.installed
 	$(DEV)/bin/ruff check .
 	$(DEV)/bin/ruff format --check .
 	$(DEV)/bin/mypy
+	$(DEV)/bin/bandit -q -c pyproject.toml -r edge_app
 
 # As root on Debian it installs what is missing, else it says what is.
 system:

@@ -73,6 +73,21 @@ class GuardedDetector:
             return "accelerator"
         return "none" if self._fallback is None else "cpu"
 
+    @property
+    def has_fallback(self) -> bool:
+        """Whether the CPU can stand in."""
+        return self._fallback is not None
+
+    @property
+    def problem(self) -> Optional[str]:
+        """Why the accelerator does not work now; None while it does."""
+        return self._problem
+
+    @property
+    def runtime(self) -> str:
+        """Name of the runtime of what does the inferences now; empty where nothing does or it has none."""
+        return str(getattr(self._accelerated or self._fallback, "runtime", ""))
+
     def listen(self, listener: Listener) -> None:
         """Tell every change: whether the accelerator works, and a sentence. Told at once if it does not work now."""
         self._listeners.append(listener)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Optional
 import cv2
 
 from edge_app.accelerator.guarded_detector import GuardedDetector
+from edge_app.accelerator.in_use import InferenceInUse, inference_in_use
 from edge_app.accelerator.open_detector import open_detector
 from edge_app.capture.feed import FeedPolicy
 from edge_app.capture.open_camera import open_camera, source_address
@@ -65,6 +66,7 @@ class LiveSystem:
         """
         cameras = config.for_each_camera()
         sources = {name: camera_source(camera.source) for name, camera in cameras.items()}
+        self._model = config.model
         self.guarded = detector if isinstance(detector, GuardedDetector) else None
         self.runners: dict[str, LiveRunner] = {}
         self.detector: Detector = detector or open_watched(config.model, self._open)
@@ -92,6 +94,10 @@ class LiveSystem:
             for runner in self.runners.values():
                 self.guarded.listen(partial(runner.report, "accelerator"))
         return detector
+
+    def inference_in_use(self) -> InferenceInUse:
+        """Say what does the inferences now."""
+        return inference_in_use(self.detector, self.guarded, self._model)
 
     def start(self) -> None:
         """Start everything."""
@@ -175,4 +181,4 @@ def _dashboard(system: LiveSystem, config: Config, config_path: Optional[Path]) 
     }
     store = Store(config.storage.path) if config.storage.enabled else None
     pages = monitoring_pages(Monitoring(system.runners, system.inference, lambda: system.guarded))
-    return DashboardServer(cameras, Settings(config, config_path), store, [pages])
+    return DashboardServer(cameras, Settings(config, config_path), store, [pages], system.inference_in_use)

@@ -6,6 +6,7 @@ import logging
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import methodcaller
@@ -14,7 +15,7 @@ from typing import Any, Optional, Protocol, Union
 from edge_app.calibration import CameraModel
 from edge_app.capture.feed import Feed, FeedPolicy, FeedStatus
 from edge_app.capture.mailbox import Mailbox
-from edge_app.config import DEFAULT_CAMERA
+from edge_app.config import DEFAULT_CAMERA, MetricsConfig
 from edge_app.detector import Detector, finish
 from edge_app.live.inference_thread import InferenceThread, Pending
 from edge_app.live.lead_time import LeadTime
@@ -133,6 +134,8 @@ class LiveRunner:
         self._mailbox = mailbox
         self._pipeline: Any = pipeline
         self._sinks = tuple(sinks)
+        self._places: deque[MetricsConfig] = deque(maxlen=1)
+        self._pipeline_works = True
         self._failing_sinks: set[int] = set()
         self._inference = inference
         self._lossless = source.policy.lossless
@@ -185,6 +188,10 @@ class LiveRunner:
         """Show a condition under which frames go on, or that it is over, and tell the sinks."""
         self.state.report_condition(kind, None if ok else sentence)
         self._post(kind, ok, sentence)
+
+    def use_places(self, metrics: MetricsConfig) -> None:
+        """Let all sinks count in this region and over this line from the next frame on; from any thread."""
+        self._places.append(metrics)
 
     def _post(self, kind: NoticeKind, ok: bool, sentence: str) -> None:
         log.log(logging.INFO if ok else logging.WARNING, "%s: %s", self.camera_name, sentence)
@@ -251,20 +258,30 @@ class LiveRunner:
             if isinstance(item, StatusNotice):
                 self._tell(methodcaller("notice", item))
                 continue
+            if self._places:
+                self._tell(methodcaller("use_places", self.camera_name, self._places.pop()))
             try:
                 result = self._interpret(item)
             except Exception:
                 log.exception("the pipeline failed on frame %d", item.frame.index)
                 self.state.report_fault("the pipeline failed on a frame; the picture is withheld, see the log")
+                self._report_pipeline(False, "the pipeline fails on frames; see the log")
                 self._stopping.wait(_FAULT_PAUSE_S)
                 continue
             finally:
                 self._room.release()
+            self._report_pipeline(True, "the pipeline works again")
             now_s = time.monotonic()
             self.state.publish(item.frame, result, now_s - item.captured_s)
             # The wall clock may be set at any time: it only names the moment, durations never come from it.
             utc_s = time.time() - (now_s - item.captured_s)
             self._tell(methodcaller("accept", self.camera_name, utc_s, result))
+
+    def _report_pipeline(self, ok: bool, sentence: str) -> None:
+        """Tell the sinks when the pipeline begins to fail and when it works again; every frame would be too often."""
+        if ok != self._pipeline_works:
+            self._pipeline_works = ok
+            self._post("pipeline", ok, sentence)
 
     def _interpret(self, item: _Captured) -> FrameResult:
         frame = item.frame
