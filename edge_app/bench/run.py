@@ -8,7 +8,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Optional
 
@@ -63,11 +63,13 @@ def run_bench(options: BenchOptions) -> dict[str, Any]:
     All kinds of run do the same frames. They are interleaved, so that a busy machine slows all alike: read the ratios.
     ``inference`` is the model alone; ``plain_loop`` reads, detects, tracks and measures one after the other; ``live``
     is the product with every frame, its stages overlapped, in a process of its own; ``analyze`` writes all result
-    files too, and includes its start.
+    files too, and includes its start. There are tiles only where the configuration asks for them by name: by default
+    their number depends on the time there is, and runs would not do the same work.
 
     Raises:
         UserError: the model or the video cannot be used.
     """
+    options = replace(options, config=_without_unasked_tiles(options.config))
     source = VideoFile(options.video, fps=options.config.source.fps)
     size, stated_fps = (source.width, source.height), source.fps
     source.close()
@@ -85,6 +87,12 @@ def run_bench(options: BenchOptions) -> dict[str, Any]:
     if options.simulate_ms is not None:
         result["a53"] = _a53(result["live"]["cpu_ms_per_frame"])
     return result
+
+
+def _without_unasked_tiles(config: Config) -> Config:
+    if config.tiles.mode in ("auto", "on"):
+        return config
+    return config.model_copy(update={"tiles": config.tiles.model_copy(update={"mode": "off"})})
 
 
 def _detector(options: BenchOptions, size: tuple[int, int]) -> Detector:

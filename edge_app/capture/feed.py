@@ -37,6 +37,7 @@ class FeedPolicy:
         is_live: open again whatever ends or fails; else the end is the end.
         realtime: give frames of a recording at their own times.
         lossless: wait for the taker instead of dropping.
+        background: read when nothing else wants the processor.
         max_fps: pass over frames that come faster than this; None for all.
         stall_timeout_s: without a frame for this long the source is opened again.
         frozen_timeout_s: so is one whose picture did not change at all for this long; 0 for never.
@@ -45,6 +46,7 @@ class FeedPolicy:
     is_live: bool = False
     realtime: bool = True
     lossless: bool = False
+    background: bool = False
     max_fps: Optional[float] = None
     stall_timeout_s: float = 5.0
     frozen_timeout_s: float = 60.0
@@ -241,7 +243,7 @@ class _Reader(threading.Thread):
         self.abandoned = True
 
     def run(self) -> None:
-        if self._policy.lossless:
+        if self._policy.background:
             leave_the_processor_to_the_model()
         try:
             source = self._opener()

@@ -8,7 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import methodcaller
 from typing import Any, Optional, Protocol, Union
 
@@ -112,6 +112,7 @@ class LiveRunner:
         sinks: Sequence[ResultSink] = (),
         inference: Optional[InferenceThread] = None,
         gate: Optional[MotionGate] = None,
+        model_on_processor: bool = False,
     ) -> None:
         """Make a runner.
 
@@ -122,6 +123,7 @@ class LiveRunner:
             sinks: take every result and every notice.
             inference: shared by all cameras of one accelerator.
             gate: passes over frames in which nothing moves; needs ``inference``.
+            model_on_processor: the model runs on the processor that does all else; it goes first if no frame is late.
         """
         if not isinstance(source, CameraSource):
             opened = source
@@ -129,7 +131,9 @@ class LiveRunner:
         self.camera_name = camera_name
         self.state = LiveState(source.name, pipeline.model_name, pipeline.camera is not None)
         self.times = StageTimes()
-        self.feed = Feed(source.name, source.opener, mailbox := Mailbox(), source.policy, self)
+        self._background = source.policy.lossless and model_on_processor
+        policy = replace(source.policy, background=self._background)
+        self.feed = Feed(source.name, source.opener, mailbox := Mailbox(), policy, self)
         self.gate = gate
         self._mailbox = mailbox
         self._pipeline: Any = pipeline
@@ -199,7 +203,7 @@ class LiveRunner:
             self._inbox.put(StatusNotice(self.camera_name, kind, ok, sentence, time.time()))
 
     def _prepare_frames(self) -> None:
-        if self._lossless:
+        if self._background:
             leave_the_processor_to_the_model()
         while self._mailbox.wait() and not self._stopping.is_set():
             self._room.acquire()
@@ -249,7 +253,7 @@ class LiveRunner:
         return _Captured(frame, captured_s, inference.submit(infer), geometry)
 
     def _interpret_frames(self) -> None:
-        if self._lossless:
+        if self._background:
             leave_the_processor_to_the_model()
         while not self._stopping.is_set():
             item = self._inbox.get()
