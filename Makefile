@@ -16,11 +16,12 @@ DEMO := .venv-demo
 DEV := .venv-test
 CLIP := edge_app/sample/pets_s2l1_excerpt.mp4
 
-# Debian packages that tests need: an RTSP server to kill and freeze, a broker, a database, a browser and its driver, an
-# SSH server, and what the Dockerfiles' steps are executed with.
-SYSTEM_PACKAGES := mosquitto postgresql chromium chromium-driver openssl \
+# Debian packages that tests need: an RTSP server to kill and freeze, a broker, a database, a browser and its driver, the
+# reader of Compose files, an SSH server, and what the Dockerfiles' steps are executed with.
+SYSTEM_PACKAGES := mosquitto postgresql chromium chromium-driver openssl docker-compose \
   python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
-  openssh-server openssh-client busybox-static gcc libc6-dev
+  openssh-server openssh-client busybox-static gcc libc6-dev \
+  python3-opencv
 # Hosts that the images' steps need and this machine cannot reach: make prove-images WITHOUT="packages.cloud.google.com"
 WITHOUT ?=
 
@@ -33,13 +34,6 @@ demo: $(DEMO)/.installed
 
 test: system lint
 	$(DEV)/bin/python -m pytest $(PYTEST_ARGS)
-
-system:
-	@missing=""; for package in $(SYSTEM_PACKAGES); do \
-	  dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$package"; done; \
-	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
-	elif [ -n "$$missing" ]; then echo "not installed, tests that need them are skipped:$$missing" >&2; fi
 
 prove-images: $(DEV)/.installed
 	$(DEV)/bin/python -m tests.images.prove --work /var/tmp/edge-images \
@@ -55,6 +49,7 @@ lint: $(DEV)/.installed
 	$(DEV)/bin/ruff check .
 	$(DEV)/bin/ruff format --check .
 	$(DEV)/bin/mypy
+	$(DEV)/bin/bandit -q -c pyproject.toml -r edge_app
 
 # As root on Debian it installs what is missing, else it says what is.
 system:
@@ -62,8 +57,9 @@ system:
 	  dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || echo $$package; done); \
 	if [ -z "$$missing" ]; then exit 0; fi; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
-	else echo "tests that need them are skipped, not installed:" $$missing; fi
+	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; } \
+	    || echo "apt-get failed; tests that need these are skipped:" $$missing >&2; \
+	else echo "tests that need these are skipped, install them as root:" $$missing >&2; fi
 
 $(DEMO)/.installed: EXTRAS := cpu
 $(DEV)/.installed: EXTRAS := cpu,tls,mqtt,alerts,fleet,scale,train,dev

@@ -22,10 +22,10 @@ from edge_app.doctor.command import doctor  # noqa: E402
 from edge_app.fleet.command import fleet  # noqa: E402
 from edge_app.json_logs import JsonFormatter  # noqa: E402
 from edge_app.model_store.command import model_commands  # noqa: E402
+from edge_app.secret import mask_secrets_in_logs  # noqa: E402
 from edge_app.storage.command import storage  # noqa: E402
 from edge_app.web.bench_command import bench_viewers  # noqa: E402
 from edge_app.web.security.command import password  # noqa: E402
-from edge_app.web.security.masking import MaskingFilter  # noqa: E402
 
 _CONFIG = click.option("--config", "config_path", type=click.Path(path_type=Path), help="configuration file (YAML)")
 _MODEL = click.option("--model", type=click.Path(path_type=Path), help="model file; wins over the configuration")
@@ -40,9 +40,9 @@ def cli(verbose: bool, log_format: str) -> None:
     logging.basicConfig(
         level=logging.DEBUG if verbose else logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(MaskingFilter())
-        if log_format == "json":
+    mask_secrets_in_logs()
+    if log_format == "json":
+        for handler in logging.getLogger().handlers:
             handler.setFormatter(JsonFormatter())
 
 

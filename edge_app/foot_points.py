@@ -71,14 +71,21 @@ def find_feet(camera: Optional[CameraModel], detections: Detections, image_heigh
     bbox = detections.bbox.astype(np.float64)
     feet = plain.position[:, :2]
     heads = np.column_stack([feet[:, 0], bbox[:, 1]])
-    implied_m = implied_heights(camera, feet, heads)
+    # One call for both: undistorting is the same work for one point and for fifty.
+    straight = camera.normalise(np.concatenate([feet, heads]))
+    straight_feet, straight_heads = straight[: len(feet)], straight[len(feet) :]
+    implied_m = _implied_heights(camera, straight_feet, straight_heads)
     at_border = bbox[:, 3] >= image_height - _BORDER_PX
     short = ~(implied_m >= _CUT_HEIGHT_M)
     from_head = at_border | (short & _hidden_below(bbox))
     possible = from_head | ((implied_m >= _MIN_HEIGHT_M) & (implied_m <= _MAX_HEIGHT_M))
-    position, variance = plain.position.copy(), plain.variance.copy()
+    dropped = int((~possible).sum())
     rows = np.flatnonzero(from_head)
-    foot_px, sd_px = _feet_from_heads(camera, heads[rows])
+    if len(rows) == 0:
+        used = np.zeros(len(detections) - dropped, np.bool_)
+        return FeetResult(detections[possible], plain[possible], dropped, duplicates, used)
+    position, variance = plain.position.copy(), plain.variance.copy()
+    foot_px, sd_px = _feet_from_heads(camera, straight_heads[rows])
     usable = np.isfinite(foot_px).all(axis=1) & np.isfinite(sd_px) & (foot_px[:, 1] > bbox[rows, 3] - _BORDER_PX)
     rows, foot_px, sd_px = rows[usable], foot_px[usable], sd_px[usable]
     position[rows, :2] = foot_px
@@ -90,7 +97,7 @@ def find_feet(camera: Optional[CameraModel], detections: Detections, image_heigh
     return FeetResult(
         detections[possible],
         Measurements(position[possible], variance[possible]),
-        int((~possible).sum()),
+        dropped,
         duplicates,
         used[possible],
     )
@@ -123,11 +130,13 @@ def _shown_twice(detections: Detections) -> BoolArray:
     score = detections.score
     rank = np.empty(count, np.int64)
     rank[np.argsort(-score, kind="stable")] = np.arange(count)
+    beats = same & (rank[:, None] < rank[None])
     twice = np.zeros(count, np.bool_)
     # The surest box stays, and only boxes that stay make others a repetition.
-    for row in np.argsort(rank):
+    rows = np.flatnonzero(beats.any(axis=1))
+    for row in rows[np.argsort(rank[rows])]:
         if not twice[row]:
-            twice |= same[row] & (rank > rank[row])
+            twice |= beats[row]
     return twice
 
 
@@ -136,18 +145,29 @@ def implied_heights(camera: PinholeCamera, feet_px: FloatArray, heads_px: FloatA
 
     The head's image row fixes the height above the foot: one linear equation for each person. NaN above the horizon.
     """
-    ground_m = camera.image_to_ground(feet_px)
-    at_foot = np.column_stack([ground_m, np.zeros(len(ground_m))]) @ camera.rotation.T + camera.translation_m
+    return _implied_heights(camera, camera.normalise(feet_px), camera.normalise(heads_px))
+
+
+def _implied_heights(camera: PinholeCamera, feet: FloatArray, heads: FloatArray) -> FloatArray:
+    """Do the same with (N, 2) undistorted image coordinates."""
+    ground_m = camera.normalised_to_plane(feet, 0.0)
+    down, depth = (ground_m @ camera.rotation[1:, :2].T + camera.translation_m[1:]).T
     up = camera.rotation[:, 2]
-    row = camera.normalise(heads_px)[:, 1]
+    row = heads[:, 1]
     with np.errstate(divide="ignore", invalid="ignore"):
-        return (row * at_foot[:, 2] - at_foot[:, 1]) / (up[1] - row * up[2])
+        return (row * depth - down) / (up[1] - row * up[2])
 
 
-def _feet_from_heads(camera: PinholeCamera, heads_px: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return (N, 2) foot pixels of people of average height, and the (N,) pixels that one deviation changes."""
-    feet = camera.ground_to_image(camera.image_to_plane(heads_px, BODY_HEIGHT_M))
-    taller = camera.ground_to_image(camera.image_to_plane(heads_px, BODY_HEIGHT_M + BODY_HEIGHT_SD_M))
+def _feet_from_heads(camera: PinholeCamera, heads: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return (N, 2) foot pixels of people of average height, and the (N,) pixels that one deviation changes.
+
+    Args:
+        camera: the calibration.
+        heads: (N, 2) undistorted image coordinates.
+    """
+    heights_m = (BODY_HEIGHT_M, BODY_HEIGHT_M + BODY_HEIGHT_SD_M)
+    places = np.concatenate([camera.normalised_to_plane(heads, height_m) for height_m in heights_m])
+    feet, taller = np.split(camera.ground_to_image(places), 2)
     return feet, np.abs(taller[:, 1] - feet[:, 1])
 
 

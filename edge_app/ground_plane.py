@@ -75,9 +75,11 @@ class GroundPlane:
         cov_m2 = jacobian @ foot_cov @ jacobian.transpose(0, 2, 1)
         valid = np.isfinite(xy[0]).all(axis=1) & np.isfinite(cov_m2).all(axis=(1, 2))
         # A camera one standard error away that sees no ground here: the place is as uncertain as can be.
-        shift_m = np.nan_to_num(xy[1:] - xy[0], nan=_LOST_M).transpose(1, 0, 2)
+        shift_m = xy[1:] - xy[0]
+        shift_m[np.isnan(shift_m)] = _LOST_M
         xy_m = np.where(valid[:, None], xy[0], np.nan)
-        return GroundPoints(xy_m, np.where(valid[:, None, None], cov_m2, np.nan), valid, shift_m)
+        cov_m2 = np.where(valid[:, None, None], cov_m2, np.nan)
+        return GroundPoints(xy_m, cov_m2, valid, shift_m.transpose(1, 0, 2))
 
     def _jacobian(
         self, x: FloatArray, y: FloatArray, stretch: FloatArray, slope: FloatArray, weight: FloatArray, xy: FloatArray

@@ -80,7 +80,11 @@ class GroupDetector:
         ids, xy_m = ids[order], xy_m[order]
         velocity = np.zeros((len(ids), 2))
         step_s = np.zeros(len(ids))
-        _, now, before = np.intersect1d(ids, self._id, assume_unique=True, return_indices=True)
+        place = np.searchsorted(self._id, ids)
+        now = np.flatnonzero(self._id[np.minimum(place, len(self._id) - 1)] == ids) if len(self._id) else place[:0]
+        before = place[now]
+        kept = time_s - self._time_s <= _MAX_STEP_S
+        kept[before] = False
         elapsed = time_s - self._time_s[before]
         fresh = (elapsed > 0) & (elapsed <= _MAX_STEP_S)
         now, before, elapsed = now[fresh], before[fresh], elapsed[fresh]
@@ -88,7 +92,6 @@ class GroupDetector:
         gain = 1 - np.exp(-elapsed / _VELOCITY_TIME_S)
         velocity[now] = self._velocity[before] + gain[:, None] * (raw - self._velocity[before])
         step_s[now] = elapsed
-        kept = ~np.isin(self._id, ids) & (time_s - self._time_s <= _MAX_STEP_S)
         all_ids = np.concatenate([ids, self._id[kept]])
         in_order = np.argsort(all_ids)
         self._id = all_ids[in_order]
@@ -100,8 +103,8 @@ class GroupDetector:
     def _evidence_of(self, first: IntArray, second: IntArray) -> FloatArray:
         """Return 1 for each pair that walks together now, -1 for one that walks apart, 0 where one stands."""
         velocity_a, velocity_b = self._velocity[first], self._velocity[second]
-        speed_a, speed_b = np.linalg.norm(velocity_a, axis=1), np.linalg.norm(velocity_b, axis=1)
-        difference = np.linalg.norm(velocity_a - velocity_b, axis=1)
+        speed_a, speed_b = np.hypot(*velocity_a.T), np.hypot(*velocity_b.T)
+        difference = np.hypot(*(velocity_a - velocity_b).T)
         both_walk = np.minimum(speed_a, speed_b) > _WALKING_M_S
         alike = difference < _SAME_VELOCITY * 0.5 * (speed_a + speed_b)
         return np.where(both_walk, np.where(alike, 1.0, -1.0), 0.0)

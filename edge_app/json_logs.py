@@ -21,5 +21,6 @@ class JsonFormatter(logging.Formatter):
             "message": record.getMessage(),
         }
         if record.exc_info:
-            content["exception"] = self.formatException(record.exc_info)
+            # Where secrets were masked, that is what is left of the traceback.
+            content["exception"] = record.exc_text or self.formatException(record.exc_info)
         return json.dumps(content, ensure_ascii=False)

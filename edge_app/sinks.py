@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from edge_app.records import FrameResult
+
+if TYPE_CHECKING:
+    from edge_app.config import MetricsConfig
 
 NoticeKind = Literal["source", "accelerator", "pipeline", "calibration", "storage"]
 
@@ -37,3 +40,6 @@ class ResultSink(Protocol):
 
     def notice(self, notice: StatusNotice) -> None:
         """Take a notice."""
+
+    def use_places(self, camera: str, metrics: MetricsConfig) -> None:
+        """Count in this region and over this line from the next frame on; may be called from any thread."""

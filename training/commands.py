@@ -13,7 +13,7 @@ from tqdm import tqdm
 from edge_app.errors import UserError
 from training.pretrained import DEFAULT_FOLDER
 from training.pretrained import fetch_pretrained as fetch
-from training.tensorflow_start import start_tensorflow
+from training.tensorflow_start import start_backend, start_tensorflow
 
 _FILE = click.Path(path_type=Path)
 _SOURCE = click.option(
@@ -150,8 +150,8 @@ def train(config_path: Path, out: Path) -> None:
     from training.train_config import load_train_config  # noqa: PLC0415 - keeps --help quick
 
     config = load_train_config(config_path)
-    start_tensorflow()
-    from training.train import train as run  # noqa: PLC0415 - brings TensorFlow
+    start_backend()
+    from training.train import train as run  # noqa: PLC0415 - brings Keras
 
     click.echo(run(config, out))
 

@@ -13,8 +13,8 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from edge_app.analysis.overlap import Overlapped
 from edge_app.errors import UserError
+from edge_app.overlapped import Overlapped
 from training.checkpoints import restore_checkpoint, save_checkpoint
 from training.data.augment import Augmentation, compose
 from training.data.batches import Batches, BatchOptions, drawer
@@ -77,7 +77,7 @@ def _run(
     model: TrainableDetector, config: TrainConfig, sets: WeightedSets, out: Path, done: int, strategy: Any
 ) -> None:
     batches = _batches(config, sets, model.detector, config.seed)
-    made = (batches.batch(step) for step in range(done, config.num_steps))
+    made = batches.stream(done, config.num_steps, config.workers, config.cached_pictures)
     with Overlapped(made, "batches") as items, TrainingLog(out / "tensorboard") as log:
         bar = tqdm(items, total=config.num_steps, initial=done, unit="step", desc="training", disable=None)
         for inputs, targets in bar:
@@ -179,13 +179,15 @@ def _build(config: TrainConfig, sets: WeightedSets) -> TrainableDetector:
         teacher,
         config.distillation_weight,
         HardExampleMiner(**config.hard_example_miner.model_dump()),
+        by_overlap=config.loss == "overlap",
     )
     average = config.optimizer.use_moving_average
     schedule = WarmupCosine(config.optimizer.learning_rate, config.optimizer.warmup_steps, config.num_steps)
     optimizer = keras.optimizers.Adam(
         schedule, global_clipnorm=config.optimizer.clip_norm, use_ema=average > 0, ema_momentum=average or 0.99
     )
-    model.compile(optimizer=optimizer, jit_compile=False)
+    # JAX is only fast where a step is compiled; TensorFlow's graphs gain nothing here.
+    model.compile(optimizer=optimizer, jit_compile=keras.backend.backend() == "jax")
     model.build((None, config.image_size, config.image_size, 3))
     model.optimizer.build(model.trainable_variables)
     return model

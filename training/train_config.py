@@ -43,6 +43,8 @@ class AugmentationConfig(_Section):
     scale: tuple[float, float] = (0.7, 1.6)
     aspect: tuple[float, float] = (0.55, 1.15)
     scenes: float = Field(0.0, ge=0, le=1)
+    groups: float = Field(0.0, ge=0, lt=1)
+    clutter: float = Field(0.0, ge=0, le=20)
     flip: float = Field(0.5, ge=0, le=1)
     blur: float = Field(0.2, ge=0, le=1)
     jpeg: float = Field(0.3, ge=0, le=1)
@@ -118,6 +120,9 @@ class TrainConfig(_Section):
     seed: int = 0
     matched_threshold: float = Field(0.5, gt=0, le=1)
     unmatched_threshold: float = Field(0.5, gt=0, le=1)
+    loss: Literal["mined", "overlap"] = Field(
+        "mined", description="mined: smooth L1 and hard negatives; overlap: generalised IoU and quality focal loss"
+    )
     localization_weight: float = Field(1.0, ge=0)
     classification_weight: float = Field(1.0, ge=0)
     hard_example_miner: MinerConfig = Field(default_factory=MinerConfig)
@@ -127,6 +132,8 @@ class TrainConfig(_Section):
     )
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     devices: tuple[str, ...] = Field((), description="spread each batch over these, such as GPU:0 and GPU:1")
+    workers: int = Field(0, ge=0, le=256, description="processes that make batches; 0 makes them in this one")
+    cached_pictures: int = Field(0, ge=0, description="decoded pictures that each process keeps; 1 MB or so each")
     freeze_batch_norm: bool = True
     freeze_variables: tuple[str, ...] = Field(
         (), description="regular expressions: layers of these names stay as they are"

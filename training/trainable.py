@@ -8,7 +8,7 @@ from typing import Any, Optional
 import keras
 from keras import ops
 
-from training.model.losses import DEFAULT_MINER, HardExampleMiner, distillation_loss, ssd_loss
+from training.model.losses import DEFAULT_MINER, HardExampleMiner, distillation_loss, quality_loss, ssd_loss
 from training.quantization.blocks import INPUT_ZERO_POINT, is_quantized
 
 # Pixels of a float model are centred on 127.5, those of an integer one on a whole number.
@@ -26,6 +26,7 @@ class TrainableDetector(keras.Model):
         teacher: Optional[keras.Model] = None,
         distillation_weight: float = 0.0,
         miner: HardExampleMiner = DEFAULT_MINER,
+        by_overlap: bool = False,
     ) -> None:
         """Args:
         detector: to be trained, float or quantised.
@@ -33,6 +34,7 @@ class TrainableDetector(keras.Model):
         teacher: float detector with the same anchors whose outputs are to be kept; None for labels only.
         distillation_weight: of the difference to the teacher's outputs.
         miner: of negatives.
+        by_overlap: learn from ``quality_loss`` instead of ``ssd_loss``; the miner has nothing to do then.
         """
         super().__init__(name="trainable")
         self.detector = detector
@@ -41,6 +43,7 @@ class TrainableDetector(keras.Model):
         self._teacher = [teacher]
         self._teacher_shift = (zero_point(detector) - FLOAT_ZERO_POINT) / FLOAT_ZERO_POINT
         self._miner = miner
+        self._by_overlap = by_overlap
         names = ["localization", "classification", *(["distillation"] if teacher is not None else [])]
         self._means = [keras.metrics.Mean(name) for name in names]
 
@@ -53,7 +56,11 @@ class TrainableDetector(keras.Model):
     ) -> Any:
         """Return the weighted sum of the losses."""
         encodings, logits = (ops.cast(y_pred[name], "float32") for name in ("box_encodings", "class_logits"))
-        losses = list(ssd_loss(encodings, logits, y["boxes"], y["person"], y["weight"], self._miner))
+        labels = y["boxes"], y["person"], y["weight"]
+        if self._by_overlap:
+            losses = list(quality_loss(encodings, logits, *labels))
+        else:
+            losses = list(ssd_loss(encodings, logits, *labels, self._miner))
         teacher = self._teacher[0]
         if teacher is not None:
             wanted = teacher(x + self._teacher_shift, training=False)

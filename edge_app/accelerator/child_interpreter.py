@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import logging
 import os
 import select
 import signal
@@ -19,10 +21,16 @@ from numpy.typing import NDArray
 
 from edge_app.accelerator.child import HEADER
 
+log = logging.getLogger(__name__)
+
 # The runtime is imported, the device's firmware and the model are uploaded: seconds on a Dev Board.
 _OPEN_TIMEOUT_S = 30.0
 _LARGEST_MESSAGE = 64 * 1024 * 1024
 _BLOCK = 1 << 16
+# Room in the pipe for a whole picture, so that it is handed over in one call: in between other threads take their turn.
+# The number is Linux's, which Python names from 3.10 on.
+_PIPE_BYTES = 1 << 20
+_F_SETPIPE_SZ = 1031
 
 
 class AcceleratorLost(Exception):
@@ -61,6 +69,8 @@ class ChildInterpreter:
         assert self._process.stdin is not None and self._process.stdout is not None
         self._in, self._out = self._process.stdin.fileno(), self._process.stdout.fileno()
         os.set_blocking(self._in, False)
+        self._widen()
+        self._received = b""
         ready = json.loads(self._receive(b"R", time.monotonic() + _OPEN_TIMEOUT_S))
         self._inputs = [_detail(index, item) for index, item in enumerate(ready["inputs"])]
         self._outputs = [_detail(index, item) for index, item in enumerate(ready["outputs"])]
@@ -111,14 +121,19 @@ class ChildInterpreter:
             # It sits in the kernel, in a transfer that does not end; the kernel removes it when that returns.
             return
 
+    def _widen(self) -> None:
+        try:
+            fcntl.fcntl(self._in, _F_SETPIPE_SZ, _PIPE_BYTES)
+        except OSError as error:
+            log.info("pictures go to the accelerator in parts, since its pipe stays small (%s)", error)
+
     def _send(self, content: bytes, deadline_s: float) -> None:
         view = memoryview(content)
         while view:
-            self._wait(self._in, deadline_s, for_writing=True)
             try:
-                view = view[os.write(self._in, view[:_BLOCK]) :]
+                view = view[os.write(self._in, view) :]
             except BlockingIOError:
-                continue
+                self._wait(self._in, deadline_s, for_writing=True)
             except BrokenPipeError:
                 raise self._lost(self._why_dead()) from None
 
@@ -132,15 +147,14 @@ class ChildInterpreter:
         return content
 
     def _read(self, length: int, deadline_s: float) -> bytes:
-        parts: list[bytes] = []
-        while length:
+        while len(self._received) < length:
             self._wait(self._out, deadline_s)
-            part = os.read(self._out, min(length, _BLOCK))
+            part = os.read(self._out, _BLOCK)
             if not part:
                 raise self._lost(self._why_dead())
-            parts.append(part)
-            length -= len(part)
-        return b"".join(parts)
+            self._received += part
+        content, self._received = self._received[:length], self._received[length:]
+        return content
 
     def _wait(self, descriptor: int, deadline_s: float, for_writing: bool = False) -> None:
         left_s = max(0.0, deadline_s - time.monotonic())

@@ -17,6 +17,9 @@ log = logging.getLogger(__name__)
 
 Listener = Callable[[bool, str], None]
 
+# An accelerator that worked for this long was a good one: the next failure is a new one, and it is soon tried again.
+_STEADY_S = 60.0
+
 
 class GuardedDetector:
     """Uses the accelerator while it answers, else the CPU, and tries the accelerator again and again.
@@ -58,6 +61,7 @@ class GuardedDetector:
         self._backoff = backoff or Backoff()
         self._listeners: list[Listener] = []
         self._problem: Optional[str] = None
+        self._opened_s = time.monotonic()
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._opening: Optional[threading.Thread] = None
@@ -68,6 +72,21 @@ class GuardedDetector:
         if self._accelerated is not None:
             return "accelerator"
         return "none" if self._fallback is None else "cpu"
+
+    @property
+    def has_fallback(self) -> bool:
+        """Whether the CPU can stand in."""
+        return self._fallback is not None
+
+    @property
+    def problem(self) -> Optional[str]:
+        """Why the accelerator does not work now; None while it does."""
+        return self._problem
+
+    @property
+    def runtime(self) -> str:
+        """Name of the runtime of what does the inferences now; empty where nothing does or it has none."""
+        return str(getattr(self._accelerated or self._fallback, "runtime", ""))
 
     def listen(self, listener: Listener) -> None:
         """Tell every change: whether the accelerator works, and a sentence. Told at once if it does not work now."""
@@ -96,6 +115,8 @@ class GuardedDetector:
             except AcceleratorLost as error:
                 self.failures += 1
                 self._accelerated = None
+                if time.monotonic() - self._opened_s > _STEADY_S:
+                    self._backoff.reset()
                 self._change_to_fallback(str(error))
         if self._fallback is None:
             raise AcceleratorLost(self._problem or "the accelerator is away")
@@ -129,12 +150,13 @@ class GuardedDetector:
                 log.error("the accelerator's model takes %s, the CPU's %s", detector.input, self.input)
                 return
             self.reopened += 1
+            self._opened_s = time.monotonic()
             with self._lock:
                 # From here on a failure needs another thread: this one is about to end.
                 self._opening = None
                 self._accelerated = detector
             self._tell(True, f"the accelerator works again (opened in {time.monotonic() - since_s:.1f} s)")
-            # Not reset: one that comes and goes is tried less and less often.
+            # The pauses go on growing for one that comes and goes.
             return
 
     def _tell(self, ok: bool, sentence: str) -> None:

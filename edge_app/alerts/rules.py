@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, Optional, Union
 
@@ -87,15 +87,26 @@ class CameraRule:
 class RuleBook:
     """All rules of a configuration over all cameras. Not safe for several threads at once."""
 
-    def __init__(self, config: AlertsConfig, metrics: dict[str, MetricsConfig]) -> None:
+    def __init__(self, config: AlertsConfig, metrics: Mapping[str, MetricsConfig]) -> None:
         self._rules = config.rules
         self._quiet = Quiet(config.quiet_hours)
-        self._metrics = metrics
+        self._metrics = dict(metrics)
         self._regions: dict[str, Region] = {}
         self._states: dict[tuple[str, str], CameraRule] = {}
         self._pairs: dict[tuple[str, str], dict[tuple[int, int], tuple[float, float]]] = {}
         self._faults: dict[tuple[str, str], dict[str, str]] = {}
         self._number = 0
+
+    def use_places(self, camera: str, metrics: MetricsConfig) -> None:
+        """Judge occupancy in another region from the next frame on; what was told stays told until it is over."""
+        self._metrics[camera] = metrics
+        self._regions.pop(camera, None)
+
+    def region(self, camera: str) -> Region:
+        """Return the region in which occupancy is judged."""
+        if camera not in self._regions:
+            self._regions[camera] = Region(self._metrics.get(camera, MetricsConfig()))
+        return self._regions[camera]
 
     def see(self, camera: str, now_s: float, utc_s: float, result: FrameResult) -> Iterator[Alert]:
         """Take a frame's result and yield what is to be told."""
@@ -107,7 +118,7 @@ class RuleBook:
                     rule, camera, result.time_s, now_s, utc_s, longest_s >= rule.sustained_s, sentence
                 )
             elif isinstance(rule, OccupancyRule):
-                count = self._region(camera).count(result)
+                count = self.region(camera).count(result)
                 sentence = f"{count} people at {camera}, more than {rule.above}"
                 yield from self._judge(rule, camera, result.time_s, now_s, utc_s, count > rule.above, sentence)
 
@@ -152,11 +163,6 @@ class RuleBook:
         for pair in [pair for pair, (_, last_s) in pairs.items() if result.time_s - last_s > _PAIR_GAP_S]:
             del pairs[pair]
         return max((last_s - since_s for since_s, last_s in pairs.values() if last_s == result.time_s), default=-1.0)
-
-    def _region(self, camera: str) -> Region:
-        if camera not in self._regions:
-            self._regions[camera] = Region(self._metrics.get(camera, MetricsConfig()))
-        return self._regions[camera]
 
 
 def _together(result: FrameResult) -> set[tuple[int, int]]:

@@ -10,7 +10,6 @@ from typing import Any
 from edge_app.alerts.config import AlertsConfig
 from edge_app.alerts.rules import Alert, RuleBook
 from edge_app.config import MetricsConfig
-from edge_app.occupancy import Region
 from edge_app.records import FrameResult
 from edge_app.sinks import StatusNotice
 
@@ -30,11 +29,9 @@ class AlertSink:
             metrics: region of each camera, by its name.
             tell: takes alerts; must not wait.
         """
-        self._metrics = dict(metrics)
-        self._rules = RuleBook(config, self._metrics)
+        self._rules = RuleBook(config, metrics)
         self._tell = tell
         self._lock = threading.Lock()
-        self._regions = {camera: Region(region) for camera, region in metrics.items()}
         self._newest: dict[str, tuple[float, FrameResult]] = {}
         self._faults: dict[str, set[str]] = {}
         self._stopping = threading.Event()
@@ -54,17 +51,22 @@ class AlertSink:
             (faults.discard if notice.ok else faults.add)(notice.kind)
             self._tell(self._rules.hear(notice, time.monotonic(), notice.utc_s))
 
+    def use_places(self, camera: str, metrics: MetricsConfig) -> None:
+        """Judge occupancy in this region from the next frame on."""
+        with self._lock:
+            self._rules.use_places(camera, metrics)
+
     def states(self) -> dict[str, dict[str, Any]]:
         """Return what goes on now at each camera, as JSON values; ON and OFF as Home Assistant wants them."""
         with self._lock:
             newest, faults = dict(self._newest), {camera: set(kinds) for camera, kinds in self._faults.items()}
+            regions = {camera: self._rules.region(camera) for camera in newest}
         found = {}
         for camera, (utc_s, result) in newest.items():
-            region = self._regions.get(camera) or Region(MetricsConfig())
             found[camera] = {
                 "utc_s": round(utc_s, 3),
                 "people": int(result.tracks.observed.sum()),
-                "occupancy": region.count(result),
+                "occupancy": regions[camera].count(result),
                 "violating_people": len(result.violating_people),
                 "violation": "ON" if len(result.violating_pairs) else "OFF",
                 "fault": "ON" if faults.get(camera) or faults.get("") else "OFF",

@@ -16,7 +16,6 @@ from typing import Any
 from tqdm import tqdm
 
 from edge_app.analysis.checkpoint import fingerprint, load_checkpoint, save_checkpoint, video_fingerprint
-from edge_app.analysis.overlap import Overlapped
 from edge_app.analysis.pictures import Pictures
 from edge_app.analysis.result_files import FILE_NAMES, ResultFiles, can_go_on
 from edge_app.analysis.stages import Detected, StageTimes, infer, prepare
@@ -24,6 +23,7 @@ from edge_app.analysis.summary import Totals, versions
 from edge_app.config import Config
 from edge_app.errors import UserError
 from edge_app.manifest import sha256_of
+from edge_app.overlapped import Overlapped
 from edge_app.pipeline import Pipeline
 from edge_app.report import ReportCollector
 from edge_app.source import VideoFile

@@ -20,7 +20,7 @@ from typing import Any, Literal, Optional  # noqa: E402
 
 import numpy as np  # noqa: E402
 
-from edge_app.config import Config  # noqa: E402
+from edge_app.config import Config, MetricsConfig  # noqa: E402
 from edge_app.records import FrameResult  # noqa: E402
 from edge_app.sinks import StatusNotice  # noqa: E402
 
@@ -86,6 +86,9 @@ class _Results:
         self.delays_s.append(time.time() - utc_s)
         if len(self.times_s) >= self._wanted:
             self.enough.set()
+
+    def use_places(self, _camera: str, _metrics: MetricsConfig) -> None:
+        """Nothing is counted by place here."""
 
     def notice(self, notice: StatusNotice) -> None:
         if notice.kind == "source" and not notice.ok:

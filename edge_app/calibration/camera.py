@@ -73,8 +73,11 @@ class PinholeCamera:
 
     def image_to_plane(self, points_px: FloatArray, height_m: float) -> FloatArray:
         """Intersect the viewing rays of (N, 2) pixels with the level plane at ``height_m``; (N, 2) metres or NaN."""
-        normalised = self.normalise(points_px)
-        rays = np.column_stack([normalised, np.ones(len(normalised))]) @ self.rotation
+        return self.normalised_to_plane(self.normalise(points_px), height_m)
+
+    def normalised_to_plane(self, normalised: FloatArray, height_m: float) -> FloatArray:
+        """Do the same with (N, 2) undistorted image coordinates, as ``normalise`` returns them."""
+        rays = normalised @ self.rotation[:2] + self.rotation[2]
         with np.errstate(divide="ignore", invalid="ignore"):
             scale = (height_m - self.position_m[2]) / rays[:, 2]
             plane = self.position_m[:2] + scale[:, None] * rays[:, :2]

@@ -82,7 +82,7 @@ def _undistort_radial(points: FloatArray, distortion: FloatArray) -> FloatArray:
         value = radius * (1 + squared * (k1 + squared * (k2 + squared * k3)))
         slope = 1 + squared * (3 * k1 + squared * (5 * k2 + squared * 7 * k3))
         step = (imaged - value) / np.maximum(slope, 1e-6)
-        radius = np.clip(radius + step, 0.0, limit)
+        radius = np.minimum(np.maximum(radius + step, 0.0), limit)
         if not (np.abs(step) > _NEWTON_STEP).any():
             break
     scale = np.where(imaged > 0, radius / np.maximum(imaged, 1e-300), 1.0)

@@ -141,7 +141,7 @@ class CameraWatch:
 def _find(part: np.ndarray, window: np.ndarray) -> Optional[tuple[int, int]]:
     """Return by how many pixels (right, down) a part is found shifted in its window; None if it is not."""
     score = cv2.matchTemplate(window, part, cv2.TM_CCORR_NORMED)
-    score = np.nan_to_num(score, nan=0.0, posinf=0.0, neginf=0.0)
+    score[~np.isfinite(score)] = 0.0
     _, best, _, (x, y) = cv2.minMaxLoc(score)
     if best < _MIN_SCORE or best - float(np.median(score)) < _MIN_CONTRAST:
         return None

@@ -8,25 +8,17 @@ from pathlib import Path
 from typing import Literal
 
 from edge_app.errors import UserError, did_you_mean
+from edge_app.secret import MASK, masked
 
 SourceKind = Literal["file", "folder", "device", "csi", "stream", "gstreamer"]
 
 _STREAM_SCHEMES = ("rtsp", "rtsps", "rtmp", "http", "https", "udp", "tcp", "srt", "rtp")
-_SECRET_WORD = "password|passwd|passphrase|pass|pwd|pw|user-pw|token|secret|key|auth|session"
-# Up to the last @ before the next blank or quote: a password may itself hold @ and / and stay unescaped.
-_CREDENTIALS = re.compile(r"://[^\s\"']*@")
-_SECRET_VALUE = re.compile(rf"(?i)\b([\w-]*(?:{_SECRET_WORD}))=(\"[^\"]*\"|'[^']*'|[^&\s]+)")
-
-
-def mask_secrets(text: str) -> str:
-    """Return a text without the credentials of the addresses and the values of the secret parameters in it."""
-    return _SECRET_VALUE.sub(r"\1=***", _CREDENTIALS.sub("://", text))
 
 
 def display_name(uri: str) -> str:
     """Return a source's name for people: a file's name without its folders, an address without its credentials."""
     if "://" in uri or " ! " in uri:
-        return mask_secrets(uri)
+        return masked(uri).replace(f"{MASK}@", "")
     return uri if uri.startswith("/dev/") else Path(uri).name
 
 

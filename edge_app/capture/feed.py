@@ -16,6 +16,7 @@ from edge_app.capture.opencv_stream import SourceLost
 from edge_app.errors import UserError
 from edge_app.records import Frame
 from edge_app.source import Source
+from edge_app.thread_priority import leave_the_processor_to_the_model
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +120,7 @@ class Feed:
                 continue
             self.attempts += 1
             started_s = time.monotonic()
-            reader = self._reader = _Reader(self.name, self._opener, self._deliver, self._policy.is_live)
+            reader = self._reader = _Reader(self.name, self._opener, self._deliver, self._policy)
             if self._stopping.is_set():
                 return
             reader.start()
@@ -219,13 +220,13 @@ class _Reader(threading.Thread):
         name: str,
         opener: Callable[[], Source],
         deliver: Callable[[_Reader, Frame], bool],
-        is_live: bool,
+        policy: FeedPolicy,
     ) -> None:
         super().__init__(name=f"capture {name}", daemon=True)
         self._source_name = name
         self._opener = opener
         self._deliver = deliver
-        self._is_live = is_live
+        self._policy = policy
         self.done = threading.Event()
         self.abandoned = False
         self.failure: Optional[str] = None
@@ -240,6 +241,8 @@ class _Reader(threading.Thread):
         self.abandoned = True
 
     def run(self) -> None:
+        if self._policy.lossless:
+            leave_the_processor_to_the_model()
         try:
             source = self._opener()
             try:
@@ -263,6 +266,6 @@ class _Reader(threading.Thread):
             if self.frames == 0:
                 self.first_frame_s = self.last_frame_s
             self.frames += 1
-            self.latest = frame if self._is_live else None
+            self.latest = frame if self._policy.is_live else None
             if not self._deliver(self, frame):
                 return

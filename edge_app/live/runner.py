@@ -6,6 +6,7 @@ import logging
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import methodcaller
@@ -14,25 +15,26 @@ from typing import Any, Optional, Protocol, Union
 from edge_app.calibration import CameraModel
 from edge_app.capture.feed import Feed, FeedPolicy, FeedStatus
 from edge_app.capture.mailbox import Mailbox
-from edge_app.config import DEFAULT_CAMERA
+from edge_app.config import DEFAULT_CAMERA, MetricsConfig
 from edge_app.detector import Detector, finish
 from edge_app.live.inference_thread import InferenceThread, Pending
+from edge_app.live.lead_time import LeadTime
 from edge_app.live.stage_times import StageTimes
 from edge_app.live.state import LiveState
 from edge_app.motion_gate import MotionGate
 from edge_app.records import Detections, Frame, FrameResult
 from edge_app.sinks import NoticeKind, ResultSink, StatusNotice
 from edge_app.source import Source
+from edge_app.thread_priority import leave_the_processor_to_the_model
 
 log = logging.getLogger(__name__)
 
 # Pause after a fault of the pipeline, so that a fault in every frame does not spin.
 _FAULT_PAUSE_S = 0.5
 _STOP_TIMEOUT_S = 2.0
-# One frame in preparation, one in inference, one being interpreted.
-_IN_FLIGHT = 3
-# Preparation begins this much earlier than it would need to, so that the accelerator does not wait for it.
-_LEAD_FACTOR, _LEAD_S = 1.5, 0.001
+# One frame in preparation, one in inference, one being interpreted. Where every frame counts and none is late, a few
+# more: the accelerator goes on while one frame takes longer.
+_IN_FLIGHT, _IN_FLIGHT_LOSSLESS = 3, 6
 _MOST_NOTICES = 1000
 
 
@@ -82,9 +84,16 @@ class CameraSource:
 
 @dataclass(frozen=True)
 class _Captured:
+    """A frame on its way: with the pending outputs of its inference, None where the detector does not look at it.
+
+    Attributes:
+        geometry: leads from the model's input back to the frame.
+    """
+
     frame: Frame
     captured_s: float
-    detections: Optional[Pending[Detections]]
+    outputs: Optional[Pending[Any]]
+    geometry: Any = None
 
 
 class LiveRunner:
@@ -125,12 +134,15 @@ class LiveRunner:
         self._mailbox = mailbox
         self._pipeline: Any = pipeline
         self._sinks = tuple(sinks)
+        self._places: deque[MetricsConfig] = deque(maxlen=1)
+        self._pipeline_works = True
         self._failing_sinks: set[int] = set()
         self._inference = inference
         self._lossless = source.policy.lossless
-        self._room = threading.Semaphore(_IN_FLIGHT if inference is not None else 1)
+        in_flight = _IN_FLIGHT_LOSSLESS if self._lossless else _IN_FLIGHT
+        self._room = threading.Semaphore(in_flight if inference is not None else 1)
         self._inbox: queue.Queue[Union[_Captured, StatusNotice, None]] = queue.Queue()
-        self._prepare_s = 0.0
+        self._lead = LeadTime()
         self._stopping = threading.Event()
         self._threads = [
             threading.Thread(target=self._prepare_frames, name=f"prepare {camera_name}", daemon=True),
@@ -177,12 +189,18 @@ class LiveRunner:
         self.state.report_condition(kind, None if ok else sentence)
         self._post(kind, ok, sentence)
 
+    def use_places(self, metrics: MetricsConfig) -> None:
+        """Let all sinks count in this region and over this line from the next frame on; from any thread."""
+        self._places.append(metrics)
+
     def _post(self, kind: NoticeKind, ok: bool, sentence: str) -> None:
         log.log(logging.INFO if ok else logging.WARNING, "%s: %s", self.camera_name, sentence)
         if self._inbox.qsize() < _MOST_NOTICES:
             self._inbox.put(StatusNotice(self.camera_name, kind, ok, sentence, time.time()))
 
     def _prepare_frames(self) -> None:
+        if self._lossless:
+            leave_the_processor_to_the_model()
         while self._mailbox.wait() and not self._stopping.is_set():
             self._room.acquire()
             if self._inference is None:
@@ -199,43 +217,40 @@ class LiveRunner:
             if not is_ours:
                 return False
             if not self._lossless:
-                inference.wait_until_nearly_free(_LEAD_FACTOR * self._prepare_s + _LEAD_S)
+                inference.wait_until_nearly_free(self._lead.seconds)
             item = self._mailbox.take()
             if item is None:
                 return False
             frame, captured_s = item
-            self._inbox.put(_Captured(frame, captured_s, self._detect(inference, frame)))
+            self._inbox.put(self._infer(inference, frame, captured_s))
             return True
 
-    def _detect(self, inference: InferenceThread, frame: Frame) -> Pending[Detections]:
+    def _infer(self, inference: InferenceThread, frame: Frame, captured_s: float) -> _Captured:
         """Prepare a frame and hand its inference over, unless nothing moves."""
         since_s = time.perf_counter()
+        detector: Detector = self._pipeline.detector
         try:
             if self.gate is not None and not self.gate.must_look(frame, self._pipeline.has_live_tracks):
-                nobody: Pending[Detections] = Pending()
-                nobody.set(Detections.empty())
-                return nobody
-            detector: Detector = self._pipeline.detector
+                return _Captured(frame, captured_s, None)
             tensor, geometry = detector.preprocess(frame.image)
         except Exception as error:
-            failed: Pending[Detections] = Pending()
+            failed: Pending[Any] = Pending()
             failed.fail(error)
-            return failed
-        took_s = self.times.add("preprocess", since_s)
-        self._prepare_s = took_s if self._prepare_s == 0 else 0.8 * self._prepare_s + 0.2 * took_s
+            return _Captured(frame, captured_s, failed)
+        self._lead.add(self.times.add("preprocess", since_s))
 
-        def infer() -> Detections:
+        def infer() -> Any:
+            # Nothing but the model: the accelerator waits for whatever else is done here.
             since_s = time.perf_counter()
             outputs = detector.invoke(tensor)
             self.times.add("inference", since_s)
-            since_s = time.perf_counter()
-            detections = finish(detector, outputs, geometry, frame.image)
-            self.times.add("postprocess", since_s)
-            return detections
+            return outputs
 
-        return inference.submit(infer)
+        return _Captured(frame, captured_s, inference.submit(infer), geometry)
 
     def _interpret_frames(self) -> None:
+        if self._lossless:
+            leave_the_processor_to_the_model()
         while not self._stopping.is_set():
             item = self._inbox.get()
             if item is None:
@@ -243,27 +258,42 @@ class LiveRunner:
             if isinstance(item, StatusNotice):
                 self._tell(methodcaller("notice", item))
                 continue
+            if self._places:
+                self._tell(methodcaller("use_places", self.camera_name, self._places.pop()))
             try:
                 result = self._interpret(item)
             except Exception:
                 log.exception("the pipeline failed on frame %d", item.frame.index)
                 self.state.report_fault("the pipeline failed on a frame; the picture is withheld, see the log")
+                self._report_pipeline(False, "the pipeline fails on frames; see the log")
                 self._stopping.wait(_FAULT_PAUSE_S)
                 continue
             finally:
                 self._room.release()
+            self._report_pipeline(True, "the pipeline works again")
             now_s = time.monotonic()
             self.state.publish(item.frame, result, now_s - item.captured_s)
             # The wall clock may be set at any time: it only names the moment, durations never come from it.
             utc_s = time.time() - (now_s - item.captured_s)
             self._tell(methodcaller("accept", self.camera_name, utc_s, result))
 
+    def _report_pipeline(self, ok: bool, sentence: str) -> None:
+        """Tell the sinks when the pipeline begins to fail and when it works again; every frame would be too often."""
+        if ok != self._pipeline_works:
+            self._pipeline_works = ok
+            self._post("pipeline", ok, sentence)
+
     def _interpret(self, item: _Captured) -> FrameResult:
         frame = item.frame
-        if item.detections is None:
+        if self._inference is None:
             result: FrameResult = self._pipeline.process(frame)
             return result
-        detections = item.detections.result()
+        detections = Detections.empty()
+        if item.outputs is not None:
+            outputs = item.outputs.result()
+            since_s = time.perf_counter()
+            detections = finish(self._pipeline.detector, outputs, item.geometry, frame.image)
+            self.times.add("postprocess", since_s)
         since_s = time.perf_counter()
         changed = self._pipeline.adapt_to(frame)
         if changed is not None:

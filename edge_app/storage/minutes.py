@@ -54,8 +54,8 @@ class MinuteAggregator:
 
     def __init__(self, camera: str, config: MetricsConfig, new_uid: Callable[[], str]) -> None:
         self._camera = camera
-        self._region = Region(config)
-        self._passages = None if config.line_m is None else SceneMetrics(MetricsConfig(line_m=config.line_m))
+        self._config = config
+        self._region, self._passages = _places(config)
         self._new_uid = new_uid
         self._lock = threading.Lock()
         self._running: Optional[_Running] = None
@@ -66,6 +66,17 @@ class MinuteAggregator:
         self._violating = (0, 0)
         self._cells: list[tuple[int, int]] = []
         self.lost = 0
+
+    def use(self, config: MetricsConfig) -> None:
+        """Count in another region and over another line from the next frame on.
+
+        The running minute ends here and goes on as another part: one row never mixes two places.
+        """
+        with self._lock:
+            if config != self._config:
+                self._finish()
+                self._config = config
+                self._region, self._passages = _places(config)
 
     def add(self, utc_s: float, result: FrameResult) -> None:
         """Take one frame, in order of frame time."""
@@ -161,3 +172,8 @@ class MinuteAggregator:
             None if passed is None else passed[1] - running.passed_before[1],
             dict(running.heat),
         )
+
+
+def _places(config: MetricsConfig) -> tuple[Region, Optional[SceneMetrics]]:
+    line = None if config.line_m is None else SceneMetrics(MetricsConfig(line_m=config.line_m))
+    return Region(config), line

@@ -7,6 +7,7 @@ import json
 import logging
 import secrets
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Optional, Union
@@ -59,7 +60,8 @@ class StorageSink:
             UserError: the database cannot be used, or another process writes it.
         """
         self.run = secrets.token_hex(8)
-        self._metrics = metrics
+        self._metrics = dict(metrics)
+        self._places_lock = threading.Lock()
         self._along = along or (lambda uid, thing: [])
         self._on_notice = on_notice
         self._numbers = itertools.count(1)
@@ -79,10 +81,7 @@ class StorageSink:
 
     def accept(self, camera: str, utc_s: float, result: FrameResult) -> None:
         """Take the result of one frame."""
-        aggregator = self._cameras.get(camera)
-        if aggregator is None:
-            metrics = self._metrics.get(camera, MetricsConfig())
-            aggregator = self._cameras[camera] = MinuteAggregator(camera, metrics, self._new_uid)
+        aggregator = self._cameras.get(camera) or self._begin(camera)
         aggregator.add(utc_s, result)
         if result.closed_events:
             offset_s = utc_s - result.time_s
@@ -94,6 +93,13 @@ class StorageSink:
         """Take a notice."""
         uid = self._new_uid()
         self.writer.put([add_notice(uid, notice), *self._along(uid, notice)])
+
+    def use_places(self, camera: str, metrics: MetricsConfig) -> None:
+        """Count in this region and over this line from the next frame on."""
+        with self._places_lock:
+            self._metrics[camera] = metrics
+            if camera in self._cameras:
+                self._cameras[camera].use(metrics)
 
     def health(self) -> dict[str, Any]:
         """Return what was lost so far, and why nothing is written now if that is so."""
@@ -109,6 +115,12 @@ class StorageSink:
         for aggregator in self._cameras.values():
             aggregator.finish()
         self.writer.stop()
+
+    def _begin(self, camera: str) -> MinuteAggregator:
+        with self._places_lock:
+            metrics = self._metrics.get(camera, MetricsConfig())
+            self._cameras[camera] = MinuteAggregator(camera, metrics, self._new_uid)
+            return self._cameras[camera]
 
     def _open_writer(self, config: StorageConfig) -> HistoryWriter:
         """Open history; one that is damaged is set aside and said, for watching must go on."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,8 @@ from edge_app.storage.rows import Bucket, HeatMap, MinuteAggregate, StoredAlert,
 from edge_app.storage.schema import open_for_reading, open_for_writing
 
 MAX_PAGE = 1000
+# Number of rows of an hour, the first and the last of them.
+HourStamp = tuple[int, int, int]
 _EXPORT_PAGE = 500
 # Jumps in the index from each camera to the next, where SELECT DISTINCT would read all of it.
 _CAMERAS = """WITH RECURSIVE found (name) AS (
@@ -97,6 +98,7 @@ class Store:
         cursor: Optional[str] = None,
         min_duration_s: float = 0.0,
         same_group: Optional[bool] = None,
+        max_distance_m: Optional[float] = None,
     ) -> EventPage:
         """Return a page of events, newest first.
 
@@ -106,6 +108,7 @@ class Store:
             cursor: ``next_cursor`` of the page before; None for the newest.
             min_duration_s: leave out shorter ones.
             same_group: only pairs that are, or are not, one group; None for all.
+            max_distance_m: only ones in which the two came at least so close.
 
         Raises:
             UserError: limit or cursor is not one.
@@ -117,6 +120,8 @@ class Store:
             where, values = f"{where} AND duration_s >= ?", [*values, min_duration_s]
         if same_group is not None:
             where, values = f"{where} AND same_group = ?", [*values, int(same_group)]
+        if max_distance_m is not None:
+            where, values = f"{where} AND min_distance_m <= ?", [*values, max_distance_m]
         with self._reading() as connection:
             total = int(connection.execute(f"SELECT COUNT(*) FROM event WHERE {where}", values).fetchone()[0])
             if cursor is not None:
@@ -124,10 +129,9 @@ class Store:
             rows = connection.execute(
                 f"SELECT * FROM event WHERE {where} ORDER BY start_utc_s DESC, seq DESC LIMIT ?", [*values, limit + 1]
             ).fetchall()
-        found = [_event(row) for row in rows]
-        page = found[:limit]
-        more = len(found) > limit
-        return EventPage(page, total, f"{page[-1].start_utc_s!r}:{page[-1].seq}" if more else None)
+        page = rows[:limit]
+        cursor = f"{page[-1]['start_utc_s']!r}:{page[-1]['seq']}" if len(rows) > limit else None
+        return EventPage([_event(row) for row in page], total, cursor)
 
     def event(self, uid: str) -> Optional[StoredEvent]:
         """Return one event, or None."""
@@ -171,10 +175,35 @@ class Store:
         return _buckets(rows, {int(row[0]): int(row[1]) for row in counts})
 
     def heat_map(self, within: TimeRange = TimeRange()) -> HeatMap:
-        """Return where people spent their time."""
+        """Return where people spent their time; ``HeatHistory`` does it quicker again and again."""
+        return heat_map(self.heat_cells(within))
+
+    def heat_cells(self, within: TimeRange) -> list[bytes]:
+        """Return the packed heat-map cells of each minute."""
         where, values = within.where("minute_utc_s")
         with self._reading() as connection:
-            return heat_map([row[0] for row in connection.execute(f"SELECT heat FROM minute WHERE {where}", values)])
+            return [row[0] for row in connection.execute(f"SELECT heat FROM minute WHERE {where}", values)]
+
+    def heat_cells_by_hour(self, within: TimeRange) -> dict[int, list[bytes]]:
+        """Return the packed heat-map cells of each minute, by the start of their hour."""
+        where, values = within.where("minute_utc_s")
+        found: dict[int, list[bytes]] = {}
+        with self._reading() as connection:
+            for second, heat in connection.execute(f"SELECT minute_utc_s, heat FROM minute WHERE {where}", values):
+                found.setdefault(second // 3600 * 3600, []).append(heat)
+        return found
+
+    def finished_hours(self, within: TimeRange) -> dict[int, HourStamp]:
+        """Return start of each hour that has rows, none of them still being written, and what changes with its rows."""
+        where, values = within.where("minute_utc_s")
+        hour = "minute_utc_s / 3600 * 3600"
+        with self._reading() as connection:
+            unfinished = {row[0] for row in connection.execute(f"SELECT {hour} FROM minute WHERE closed = 0")}
+            # The index has all of it: no row is read.
+            rows = connection.execute(
+                f"SELECT {hour} AS hour, COUNT(*), MIN(seq), MAX(seq) FROM minute WHERE {where} GROUP BY hour", values
+            )
+            return {row[0]: (row[1], row[2], row[3]) for row in rows if row[0] not in unfinished}
 
     def notices(
         self,
@@ -209,22 +238,6 @@ class Store:
             cursor = page.next_cursor
             if cursor is None:
                 return
-
-    def fingerprint(self) -> str:
-        """Return a short text that changes whenever something is stored or deleted: an ETag."""
-        with self._reading() as connection:
-            rows = [
-                # Two questions, since SQLite answers one about both ends by reading everything.
-                tuple(connection.execute(f"SELECT {end}(seq) FROM {table}").fetchone())
-                for table in ("event", "minute", "notice", "alert")
-                for end in ("MIN", "MAX")
-            ]
-            rows.append(
-                tuple(
-                    connection.execute("SELECT uid, watched_s FROM minute ORDER BY seq DESC LIMIT 1").fetchone() or ()
-                )
-            )
-        return hashlib.sha256(repr(rows).encode()).hexdigest()[:16]
 
     def statistics(self) -> dict[str, Any]:
         """Return size and counts for a system page."""
@@ -270,6 +283,7 @@ def minute_of(row: sqlite3.Row) -> MinuteAggregate:
 
 def _event(row: sqlite3.Row) -> StoredEvent:
     fields = dict(row)
+    del fields["seq"]
     together = fields["same_group"]
     return StoredEvent(**{**fields, "same_group": None if together is None else bool(together)})
 

@@ -20,6 +20,9 @@ _LIGHTNESS_BINS, _COLOUR_BINS = 8, 8
 # Colours of clothes lie within a quarter of the a and b axes around grey.
 _COLOUR_FROM, _COLOUR_WIDTH = 96, 8
 LENGTH = _HALVES * (_LIGHTNESS_BINS + _COLOUR_BINS * _COLOUR_BINS)
+# The bin of each value of a channel, looked up.
+_LIGHTNESS_BIN = np.arange(256) * _LIGHTNESS_BINS // 256
+_COLOUR_BIN = np.clip((np.arange(256) - _COLOUR_FROM) // _COLOUR_WIDTH, 0, _COLOUR_BINS - 1)
 
 # Unlikeness (1 minus the Bhattacharyya coefficient) at which one person and two are equally likely, and how fast the
 # odds change around it. One who walked through a room stayed under 0.05 in 95 % of the pairs of looks that lay more
@@ -65,18 +68,17 @@ def _histograms(patches: NDArray[np.uint8]) -> Appearance:
     count = len(patches)
     if count == 0:
         return np.zeros((0, LENGTH), np.float32)
-    flat = cv2.cvtColor(patches.reshape(-1, _COLUMNS, 3), cv2.COLOR_BGR2LAB)
-    pixels = flat.reshape(count * _HALVES, -1, 3).astype(np.int64)
-    of_half = np.arange(count * _HALVES)[:, None]
-    lightness = pixels[..., 0] * _LIGHTNESS_BINS // 256
-    a, b = np.clip((pixels[..., 1:] - _COLOUR_FROM) // _COLOUR_WIDTH, 0, _COLOUR_BINS - 1).transpose(2, 0, 1)
-    parts = []
-    for bins, values in ((_LIGHTNESS_BINS, lightness), (_COLOUR_BINS**2, a * _COLOUR_BINS + b)):
-        counted = np.bincount((of_half * bins + values).ravel(), minlength=count * _HALVES * bins)
-        parts.append(counted.reshape(count, _HALVES, bins) / pixels.shape[1])
+    halves = count * _HALVES
+    lab = cv2.cvtColor(patches.reshape(-1, _COLUMNS, 3), cv2.COLOR_BGR2LAB).reshape(halves, -1, 3)
+    # Of each half the bins of lightness, then those of colour.
+    lightness = _LIGHTNESS_BIN[lab[..., 0]]
+    colour = _COLOUR_BIN[lab[..., 1]] * _COLOUR_BINS + _COLOUR_BIN[lab[..., 2]] + _LIGHTNESS_BINS
+    bins = LENGTH // _HALVES
+    of_half = np.arange(0, halves * bins, bins)[:, None]
+    counted = np.bincount((of_half + lightness).ravel(), minlength=halves * bins)
+    counted += np.bincount((of_half + colour).ravel(), minlength=halves * bins)
     # Both halves, and lightness and colour, weigh alike.
-    joined = np.concatenate(parts, axis=2).reshape(count, LENGTH) / (2 * _HALVES)
-    return np.sqrt(joined).astype(np.float32)
+    return np.sqrt(counted.reshape(count, LENGTH) / (2.0 * _HALVES * lab.shape[1])).astype(np.float32)
 
 
 def unknown(count: int) -> Appearance:
@@ -91,7 +93,8 @@ def appearance_cost(tracks: Appearance, detections: Appearance) -> FloatArray:
     not known costs nothing.
     """
     unlike = 1.0 - tracks.astype(np.float64) @ detections.T.astype(np.float64)
-    return np.nan_to_num(np.clip((unlike - _UNDECIDED) * _COST_PER_UNLIKENESS, -_MOST_COST, _MOST_COST))
+    cost = np.clip((unlike - _UNDECIDED) * _COST_PER_UNLIKENESS, -_MOST_COST, _MOST_COST)
+    return np.where(np.isnan(cost), 0.0, cost)
 
 
 def blend(before: Appearance, now: Appearance) -> Appearance:

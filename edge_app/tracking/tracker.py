@@ -99,18 +99,28 @@ class Tracker:
     def _associate(self, time_s: float, detections: Detections, measured: Measurements) -> BoolArray:
         """Match in three rounds, update the matched tracks, and return which detections may start a track."""
         high = detections.score >= self._score_threshold
+        if len(detections) == 0 or len(self._id) == 0:
+            self._misses += 1
+            return high
         taken = np.zeros(len(detections), np.bool_)
         matched = np.zeros(len(self._id), np.bool_)
+        found: list[tuple[IntArray, IntArray]] = []
         cost = association_cost(self._motion, measured)
         if detections.appearance is not None:
             cost = cost + appearance_cost(self._appearance, detections.appearance)
         for of_tracks, of_detections in ((self._confirmed, high), (self._confirmed, ~high), (~self._confirmed, high)):
             rows = np.flatnonzero(of_tracks & ~matched)
             columns = np.flatnonzero(of_detections & ~taken)
+            if len(rows) == 0 or len(columns) == 0:
+                continue
             picked_rows, picked_columns = assign(cost[np.ix_(rows, columns)])
             rows, columns = rows[picked_rows], columns[picked_columns]
             matched[rows] = True
             taken[columns] = True
+            found.append((rows, columns))
+        if found:
+            # All at once: what a round decides does not change what the next one may choose from.
+            rows, columns = (np.concatenate(each) for each in zip(*found))
             self._correct(time_s, rows, measured[columns], detections[columns])
         self._misses[~matched] += 1
         return high & ~taken

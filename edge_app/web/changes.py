@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from edge_app.errors import UserError, did_you_mean
+from edge_app.web.security.source_hosts import why_refused
 from edge_app.web.settings import Change
 
 # Sections of the configuration, and of some only certain keys: none of these names a file or a program.
@@ -23,8 +24,6 @@ CHANGEABLE: dict[str, tuple[str, ...]] = {
 _OF_A_CAMERA = ("source", "metrics")
 # Files, GStreamer descriptions and whatever else FFmpeg would open are for the configuration file alone.
 _SOURCES = re.compile(r"\d{1,3}|/dev/video\d{1,3}|csi:\d{1,2}|(rtsps?|https?)://[^\s\x00-\x1f\x7f\"'\\<>|!]{1,500}")
-# Answers with a cloud machine's credentials, and never with a picture.
-_FORBIDDEN_HOSTS = ("169.254.169.254", "fd00:ec2::254", "metadata.google.internal")
 
 
 def as_change(sections: Mapping[str, Any], camera_key: tuple[str, ...] = ()) -> Change:
@@ -74,5 +73,6 @@ def _check_source(uri: Any) -> None:
             "'source.uri' can be set here to rtsp://, rtsps://, http:// or https:// with an address, to a camera's "
             "number, /dev/videoN or csi:N; files and GStreamer descriptions go into the configuration file"
         )
-    if any(host in uri.lower() for host in _FORBIDDEN_HOSTS):
-        raise UserError("'source.uri' leads to a cloud's metadata service, which is no camera; give another address")
+    reason = why_refused(uri) if "://" in uri else None
+    if reason is not None:
+        raise UserError(f"'source.uri' {reason}")

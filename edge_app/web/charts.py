@@ -17,6 +17,7 @@ _PEOPLE = copy(STYLE)
 _PEOPLE.colors = (*STYLE.colors, "#8474c4")
 _ALARMING = copy(STYLE)
 _ALARMING.colors = STYLE.colors[1:]
+_MOST_MARKS = 6
 _Point = tuple[float, Optional[float]]
 
 
@@ -32,10 +33,12 @@ def people_chart(buckets: Sequence[Bucket], bucket_s: int, nonce: str) -> str:
     chart = pygal.XY(
         style=_PEOPLE, width=900, height=280, show_dots=len(buckets) < 40, dots_size=2.5, js=[],
         legend_at_bottom=True, show_x_guides=False, x_value_formatter=_clock_of(buckets), disable_xml_declaration=True,
-        margin=8, truncate_legend=-1, allow_interruptions=True, legend_at_bottom_columns=3, range=(0, max(1, most)),
+        margin=8, truncate_legend=-1, allow_interruptions=True, legend_at_bottom_columns=3,
+        range=(0, axis_marks(most)[-1]), value_formatter=_plain,
     )  # fmt: skip
     # One label for each of some seven buckets, in their middles: made by itself it writes a minute several times.
     chart.x_labels = [bucket.start_utc_s + bucket_s / 2 for bucket in buckets[:: max(1, len(buckets) // 7)]]
+    chart.y_labels = axis_marks(most)
     exposed = [bucket.exposed_person_s / bucket.watched_s if bucket.watched_s else 0.0 for bucket in buckets]
     chart.add("on average", _points(buckets, [bucket.occupancy_mean for bucket in buckets], bucket_s))
     chart.add("too close, on average", _points(buckets, exposed, bucket_s))
@@ -46,11 +49,13 @@ def people_chart(buckets: Sequence[Bucket], bucket_s: int, nonce: str) -> str:
 def events_chart(buckets: Sequence[Bucket], nonce: str) -> str:
     """Draw how many violation events began in each stretch of time."""
     clock = _clock_of(buckets)
+    marks = axis_marks(max((bucket.events for bucket in buckets), default=0))
     chart = pygal.Bar(
         style=_ALARMING, width=900, height=240, js=[], show_legend=False, margin=8, disable_xml_declaration=True,
         x_labels_major_count=6, show_minor_x_labels=False, truncate_label=-1,
-        range=(0, max(1, *(bucket.events for bucket in buckets), 0)),
+        range=(0, marks[-1]), value_formatter=_plain,
     )  # fmt: skip
+    chart.y_labels = marks
     chart.x_labels = [clock(bucket.start_utc_s) for bucket in buckets]
     chart.add("events", [bucket.events for bucket in buckets])
     return _allowed(chart.render(is_unicode=True), nonce)
@@ -64,6 +69,16 @@ def _points(buckets: Sequence[Bucket], values: Sequence[float], bucket_s: int) -
             points.append((points[-1][0] + 1, None))
         points.append((middle, round(value, 2)))
     return points
+
+
+def axis_marks(most: int) -> list[int]:
+    """Return where an axis of counts is marked: whole, evenly, from 0 to at least ``most`` and 1."""
+    step = next(step * 10**power for power in range(12) for step in (1, 2, 5) if most <= step * 10**power * _MOST_MARKS)
+    return list(range(0, max(1, -(-most // step)) * step + 1, step))
+
+
+def _plain(value: float) -> str:
+    return f"{value:.2f}".rstrip("0").rstrip(".")
 
 
 def _clock_of(buckets: Sequence[Bucket]) -> Clock:

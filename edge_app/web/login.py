@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import ipaddress
 from typing import Any
 
 from flask import Blueprint, abort, redirect, render_template, request, url_for
@@ -12,7 +11,7 @@ from werkzeug.exceptions import TooManyRequests
 from edge_app.errors import UserError
 from edge_app.web.security.access import open_to_everyone, open_to_viewers, visitor
 from edge_app.web.security.accounts import LONGEST_PASSWORD, SHORTEST_PASSWORD
-from edge_app.web.security.guard import address, cookie_name, give_key, local_path
+from edge_app.web.security.guard import address, cookie_name, give_key, local_path, network
 from edge_app.web.security.security import Security
 
 
@@ -35,12 +34,12 @@ def login_pages(security: Security) -> Blueprint:
         _slow_down(security, name)
         account = security.accounts.check(name, request.form.get("password", "")[: LONGEST_PASSWORD + 1])
         if account is None:
-            security.by_address.fail(_network())
+            security.by_address.fail(network())
             security.by_name.fail(name)
             security.audit.write("login failed", who=name, address=address())
             mistake = "name or password is wrong; try again"
             return render_template("login.html", next=target, name=name, mistake=mistake), 401
-        security.by_address.succeed(_network())
+        security.by_address.succeed(network())
         security.by_name.succeed(name)
         _begin(security, account)
         return redirect(target, 303)
@@ -69,7 +68,7 @@ def login_pages(security: Security) -> Blueprint:
             abort(403, "there is a password already; log in, or run 'python -m edge_app password set'")
         _slow_down(security, "")
         if not hmac.compare_digest(token.encode(), request.form.get("token", "").strip().encode()):
-            security.by_address.fail(_network())
+            security.by_address.fail(network())
             security.audit.write("first password refused", who="nobody", address=address())
             return _first_again("that is not the token that the console shows", 401)
         password = request.form.get("password", "")
@@ -98,16 +97,7 @@ def _begin(security: Security, account: Any) -> None:
 
 
 def _slow_down(security: Security, name: str) -> None:
-    wait_s = max(security.by_address.wait_s(_network()), security.by_name.wait_s(name) if name else 0)
+    wait_s = max(security.by_address.wait_s(network()), security.by_name.wait_s(name) if name else 0)
     if wait_s > 0:
         security.audit.write("login delayed", who=name, address=address())
         raise TooManyRequests(f"too many wrong tries; wait {wait_s} seconds", retry_after=wait_s)
-
-
-def _network() -> str:
-    """Return the address, or of IPv6 the network that one subscriber has."""
-    try:
-        found = ipaddress.ip_address(address())
-    except ValueError:
-        return address()
-    return str(ipaddress.ip_network((found, 64), strict=False)) if found.version == 6 else str(found)

@@ -9,7 +9,7 @@ from flask import Flask, g, render_template, request
 from werkzeug.exceptions import HTTPException
 
 from edge_app.errors import UserError
-from edge_app.web.security.masking import mask_secrets
+from edge_app.secret import masked
 from edge_app.web.site import UnknownCamera
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ def install_problems(app: Flask) -> None:
 
     @app.errorhandler(UserError)
     def mistaken(error: UserError) -> Any:
-        return _answer(404 if isinstance(error, UnknownCamera) else 400, mask_secrets(str(error)))
+        return _answer(404 if isinstance(error, UnknownCamera) else 400, masked(str(error)))
 
     @app.errorhandler(Exception)
     def failed(error: Exception) -> Any:

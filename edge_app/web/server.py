@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Optional
 
 from flask import Blueprint
 from waitress.server import create_server
 
+from edge_app.accelerator.in_use import InferenceInUse
 from edge_app.errors import UserError
 from edge_app.storage.store import Store
 from edge_app.web.app import MOST_BODY_BYTES, create_app
@@ -25,6 +26,7 @@ from edge_app.web.tls_server import make_tls_server
 _THREADS = MAX_STREAMS + 8
 # Unsent bytes at which a stalled viewer's own thread waits: two or three pictures.
 _UNSENT_BYTES = 256 * 1024
+_STOP_S = 1.0
 
 
 class DashboardServer:
@@ -41,6 +43,7 @@ class DashboardServer:
         settings: Settings,
         store: Optional[Store],
         more_pages: Sequence[Blueprint] = (),
+        inference: Optional[Callable[[], InferenceInUse]] = None,
     ) -> None:
         """Bind the address.
 
@@ -49,13 +52,14 @@ class DashboardServer:
             settings: the configuration in force.
             store: the history; None when nothing is kept.
             more_pages: guarded like the rest.
+            inference: says what does the inferences now; None where nothing is known of it.
 
         Raises:
             UserError: the address would not be safe, can't be bound, or the certificate can't be used.
         """
         config = settings.config.dashboard
         security = Security(config, dashboard_folder(settings.config))
-        self.site = Site(cameras, settings, security, threading.Event(), store)
+        self.site = Site(cameras, settings, security, threading.Event(), store, inference)
         app = create_app(self.site)
         for pages in more_pages:
             app.register_blueprint(pages)
@@ -91,6 +95,8 @@ class DashboardServer:
     def start(self) -> None:
         """Serve in the background."""
         logging.getLogger().addHandler(self.site.log_tail)
+        # It tells of every viewer who closes a page.
+        logging.getLogger("waitress").setLevel(logging.ERROR)
         self._thread.start()
 
     def _serve(self) -> None:
@@ -104,7 +110,12 @@ class DashboardServer:
     def stop(self) -> None:
         """End all streams and close the server."""
         self.site.stopping.set()
-        (self._server.close if self._scheme == "http" else self._server.stop)()
+        if self._scheme == "http":
+            # Its threads first: they would write to what is closed. One that a stalled viewer holds is left alone.
+            self._server.task_dispatcher.shutdown(timeout=_STOP_S)
+            self._server.close()
+        else:
+            self._server.stop()
         if self._thread.is_alive():
             self._thread.join(2.0)
         logging.getLogger().removeHandler(self.site.log_tail)

@@ -66,7 +66,12 @@ class Settings:
             # Only what the page changed is judged anew: the command line may have overruled other keys of the file.
             changed = parse_config(_plain(content), self.path.name, self.path.resolve().parent)
             config = self._with(changed, {key[0] for key in change})
-            apply(config)
+            try:
+                apply(config)
+            except UserError:
+                # One camera may have taken over what another can't.
+                apply(self.config)
+                raise
             try:
                 write_atomically(self.path, _dump(content), backup=self.backup_path)
             except OSError as error:
@@ -78,8 +83,6 @@ class Settings:
         keys = [".".join(key) for key in change]
         live = tuple(key for key in keys if LIVE.intersection(key.split(".")))
         later = [key for key in keys if key not in live]
-        # History and alerts count in the places that were there when they began.
-        later += [f"{key} (in stored figures and alerts)" for key in live if "metrics" in key.split(".")]
         return Outcome(live, tuple(later))
 
     @property

@@ -60,6 +60,9 @@ class Field:
         for ending, said in ((" m", "metres"), (" s", "seconds")):
             if words.endswith(ending):
                 words, unit = words[: -len(ending)], f", {said}"
+        for short, long in (("min ", "minimum "), ("max ", "maximum ")):
+            if words.startswith(short):
+                words = long + words[len(short) :]
         return f"{words[:1].upper()}{words[1:]}{unit}"
 
 
@@ -87,7 +90,12 @@ def _field(section: str, key: str, info: FieldInfo, value: Any, sent: Optional[M
     text = _text(value)
     shown = choices if value in _NO_CHOICE else tuple(one for one in choices if one not in _NO_CHOICE)
     now = text if sent is None else sent.get(f"{section}.{key}", "no" if kind == "yes or no" else text)
-    return Field(section, key, kind, shown, now, info.description or "", section in LIVE)
+    return Field(section, key, kind, shown, now, _help(info), section in LIVE)
+
+
+def _help(info: FieldInfo) -> str:
+    # In the file it is a key, on the page a field.
+    return (info.description or "").replace("threshold_m", "the threshold")
 
 
 def _kind(annotation: Any) -> tuple[Kind, tuple[str, ...]]:

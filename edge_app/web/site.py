@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Optional, Protocol
 
+from edge_app.accelerator.in_use import InferenceInUse
 from edge_app.calibration import CameraModel
 from edge_app.config import Config
 from edge_app.errors import UserError, did_you_mean
 from edge_app.live import LiveRunner
 from edge_app.render import BirdsEye
-from edge_app.storage.store import Store
+from edge_app.secret import masked
+from edge_app.storage.heat_history import HeatHistory
+from edge_app.storage.rows import HeatMap
+from edge_app.storage.store import Store, TimeRange
 from edge_app.web.log_tail import LogTail
 from edge_app.web.picture import LivePicture
-from edge_app.web.security.masking import mask_secrets
 from edge_app.web.security.security import Security
 from edge_app.web.settings import Settings
 from edge_app.web.streams import Streams
@@ -66,7 +69,7 @@ class CameraView:
     @property
     def source_name(self) -> str:
         """The source, without secrets."""
-        return mask_secrets(self.runner.state.source_name)
+        return masked(self.runner.state.source_name)
 
     def apply(self, config: Config) -> None:
         """Take over what can change while it runs.
@@ -81,6 +84,7 @@ class CameraView:
         if mine is None:
             raise UserError(f"the configuration names no camera '{self.name}' any more; start the program again")
         self._pipeline.reconfigure(mine)
+        self.runner.use_places(mine.metrics)
         self.birdseye = _birdseye(self.camera)
         self.runner.state.calibrated = self.camera is not None
         self.picture.use(self.birdseye, config.privacy.people)
@@ -98,6 +102,7 @@ class Site:
         cameras: by name, in the order of the configuration; at least one.
         store: the history; None when nothing is kept.
         stopping: set when the server goes down; ends all streams.
+        inference: says what does the inferences now; None where nothing is known of it.
     """
 
     cameras: Mapping[str, CameraView]
@@ -105,9 +110,20 @@ class Site:
     security: Security
     stopping: threading.Event
     store: Optional[Store]
+    inference: Optional[Callable[[], InferenceInUse]] = None
     streams: Streams = field(default_factory=Streams)
     log_tail: LogTail = field(default_factory=LogTail)
     started_s: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self._heat: Optional[HeatHistory] = None
+
+    def heat(self, within: TimeRange) -> HeatMap:
+        """Return where people spent their time; there is a store."""
+        assert self.store is not None
+        if self._heat is None or self._heat.store is not self.store:
+            self._heat = HeatHistory(self.store)
+        return self._heat.of(within)
 
     def camera(self, name: Optional[str]) -> CameraView:
         """Return a camera, the first one if none is named.

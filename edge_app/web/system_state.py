@@ -6,17 +6,19 @@ import os
 import resource
 import shutil
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Optional
 
 from edge_app import __version__
+from edge_app.accelerator.temperature import read_temperatures
 from edge_app.web.site import Site
 
 _THERMAL = Path("/sys/class/thermal")
 
 
 def system_state(site: Site) -> dict[str, Any]:
-    """Return version, time running, load, memory, temperatures, free disk and the size of history."""
+    """Return version, time running, load, memory, temperatures, inference, free disk and the size of history."""
     folder = site.security.accounts.path.parent
     return {
         "version": __version__,
@@ -25,7 +27,11 @@ def system_state(site: Site) -> dict[str, Any]:
         "load_1_min": round(os.getloadavg()[0], 2),
         # Linux counts the peak in KiB.
         "memory_peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
-        "temperatures_c": temperatures_c(_THERMAL),
+        "temperatures_c": {
+            **temperatures_c(_THERMAL),
+            **{f"Edge TPU {one.device}": round(one.celsius, 1) for one in read_temperatures()},
+        },
+        "inference": None if site.inference is None else asdict(site.inference()),
         "disk_free_mb": round(shutil.disk_usage(folder).free / 1e6),
         "history": None if site.store is None else site.store.statistics(),
     }

@@ -8,7 +8,7 @@ import numpy as np
 
 from edge_app.config import Config
 from edge_app.live import Snapshot
-from edge_app.web.security.masking import mask_secrets
+from edge_app.secret import masked
 from edge_app.web.site import CameraView
 
 
@@ -68,7 +68,7 @@ def banner(health: dict[str, Any]) -> Optional[str]:
 
 
 def _masked(sentence: Optional[str]) -> Optional[str]:
-    return None if sentence is None else mask_secrets(sentence)
+    return None if sentence is None else masked(sentence)
 
 
 def _now(snapshot: Snapshot) -> dict[str, Any]:

@@ -14,9 +14,9 @@ import pytest
 
 from edge_app.analysis import AnalysisOptions, Interrupted, analyze
 from edge_app.analysis import analyze as run_analysis
-from edge_app.analysis.overlap import Overlapped
 from edge_app.config import SAMPLE, load_config
 from edge_app.errors import UserError
+from edge_app.overlapped import Overlapped
 from tests.edge_app.videos import write_video
 
 CLIP = SAMPLE / "pets_s2l1_excerpt.mp4"

@@ -146,3 +146,28 @@ def test_a_mailbox_keeps_the_newest_and_counts_the_rest():
     assert box.dropped == 2
     box.close()
     assert box.take() is None
+
+
+class NoticeSink:
+    """Keeps notices."""
+
+    def __init__(self):
+        self.notices = []
+
+    def accept(self, camera, utc_s, result):
+        pass
+
+    def notice(self, notice):
+        self.notices.append((notice.kind, notice.ok))
+
+
+def test_a_pipeline_that_fails_is_told_once_and_again_when_it_works(monkeypatch):
+    monkeypatch.setattr("edge_app.live.runner._FAULT_PAUSE_S", 0.01)
+    sink = NoticeSink()
+    runner = LiveRunner(FakeSource(), FakePipeline(fail_on=range(5, 15)), sinks=[sink])
+    runner.start()
+    try:
+        wait_until(lambda: ("pipeline", True) in sink.notices)
+    finally:
+        runner.stop()
+    assert [notice for notice in sink.notices if notice[0] == "pipeline"] == [("pipeline", False), ("pipeline", True)]

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from edge_app.calibration import load_camera, save_camera
 from edge_app.calibration.camera_file import add_reference, load_reference
 from edge_app.calibration.moved_camera import CameraWatch, compare_scene
-from edge_app.calibration.scene_reference import SceneReference, Thumbnail, reference_of
+from edge_app.calibration.scene_reference import SceneReference, Thumbnail, _median_of_known, reference_of
 from edge_app.cli import cli
 from edge_app.config import SAMPLE, Config
 from edge_app.errors import UserError
@@ -95,6 +95,21 @@ def test_the_dark_tells_nothing(frames, reference):
 def test_a_blank_wall_tells_nothing(frames, reference):
     blank = reference_of([Thumbnail(np.full_like(frames[0], 128), NOBODY)])
     assert compare_scene(blank, reference).verdict == "unclear"
+
+
+@pytest.mark.parametrize("count", [1, 4, 9])
+def test_the_median_leaves_out_what_is_not_known(count):
+    rng = np.random.default_rng(count)
+    thumbnails = [Thumbnail(np.zeros((24, 320, 3), np.uint8), NOBODY) for _ in range(count)]
+    for one in thumbnails:
+        one.grey = rng.integers(0, 256, one.grey.shape).astype(np.float32)
+        one.known = rng.random(one.grey.shape) < 0.5
+    median, known = _median_of_known(thumbnails)
+    masked = np.ma.median(
+        np.ma.array([one.grey for one in thumbnails], mask=[~one.known for one in thumbnails]), axis=0
+    )
+    np.testing.assert_array_equal(median, masked.filled(0))
+    np.testing.assert_array_equal(known, np.sum([one.known for one in thumbnails], axis=0))
 
 
 def test_a_reference_keeps_no_brightness_and_nothing_of_people(frames):

@@ -51,7 +51,7 @@ def test_a_walker_keeps_one_id_at_every_frame_rate(fps, seed):
     assert tracker.tracks_confirmed == 1
 
 
-@pytest.mark.parametrize("fps", [5, 8, 15])
+@pytest.mark.parametrize("fps", [2, 5, 8, 15])
 @pytest.mark.parametrize("seed", range(3))
 def test_crossing_walkers_do_not_swap(fps, seed):
     paths = [walker((-4.0, 9.0), (1.3, 0.0)), walker((4.0, 10.0), (-1.3, 0.0))]

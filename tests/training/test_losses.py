@@ -3,7 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.model.losses import ssd_loss
+from edge_app.box_decoding import decode_boxes
+from training.evaluation.overlap import iou_matrix
+from training.model.losses import quality_loss, ssd_loss
 
 
 def loss(logits, person, weight=None, encodings=None, boxes=None):
@@ -50,3 +52,42 @@ def test_boxes_cost_smooth_l1_on_positives_only():
     encodings[0, 0] = [0.5, 0.0, 0.0, 3.0]  # 0.125 and 2.5
     encodings[0, 1] = 100.0
     assert loss(np.zeros((1, 2, 2)), [[1, 0]], encodings=encodings)[0] == pytest.approx(2.625)
+
+
+def sure(quality):
+    """Logits of the person and the background that are right about an overlap."""
+    return [np.log((1 - quality) / quality), np.log(quality / (1 - quality))]
+
+
+def quality(encodings, boxes, logits, person, weight=None):
+    arrays = [np.array(value, np.float32) for value in (encodings, logits, boxes, person)]
+    weight = np.ones(np.shape(person), np.float32) if weight is None else np.array(weight, np.float32)
+    return tuple(float(part) for part in quality_loss(*arrays, weight))
+
+
+def test_a_score_that_is_the_overlap_costs_nothing_and_a_sure_one_on_a_loose_box_does():
+    encodings, boxes = [[[2.0, 1.0, 0.5, -0.5]]], [[[0.0, 0.0, 0.0, 0.0]]]
+    anchor = np.array([[0.5, 0.5, 0.2, 0.1]])
+    overlap = iou_matrix(decode_boxes(np.array(encodings[0]), anchor), decode_boxes(np.array(boxes[0]), anchor))[0, 0]
+    assert 0.2 < overlap < 0.8
+    assert quality(encodings, boxes, [[sure(overlap)]], [[1]])[1] == pytest.approx(0.0, abs=1e-6)
+    assert quality(encodings, boxes, [[sure(0.99)]], [[1]])[1] > 0.05
+
+
+def test_boxes_that_do_not_touch_still_pull_towards_each_other():
+    far, farther = ([[[shift, 0.0, 0.0, 0.0]]] for shift in (15.0, 40.0))
+    near, away = (quality(boxes, np.zeros((1, 1, 4)), [[sure(0.5)]], [[1]])[0] for boxes in (far, farther))
+    assert 1.0 < near < away
+
+
+def test_the_right_box_costs_nothing_and_negatives_have_none():
+    box = [[[1.0, -1.0, 0.3, 0.2], [50.0, 50.0, 3.0, 3.0]]]
+    located, _ = quality(box, [[box[0][0], [0.0] * 4]], np.zeros((1, 2, 2)), [[1, 0]])
+    assert located == pytest.approx(0.0, abs=1e-5)
+
+
+def test_anchors_without_weight_teach_no_score():
+    logits = [[sure(0.5), [-9.0, 9.0]]]
+    boxes = np.zeros((1, 2, 4))
+    counted, left_out = (quality(boxes, boxes, logits, [[1, 0]], [[1, weight]])[1] for weight in (1, 0))
+    assert counted > left_out + 5

@@ -73,3 +73,46 @@ def test_without_anybody_to_cut_out_the_scene_stays_as_it_is():
     )
     np.testing.assert_array_equal(picture, grey_scene())
     assert len(people) == len(hidden) == 0
+
+
+def test_people_of_a_group_stand_beside_each_other():
+    example = example_of_a_red_figure()
+
+    def nearest(groups):
+        rng = np.random.default_rng(3)
+        options = Pasting(people=(4, 4), height=(0.2, 0.2), horizon=(-5.0, -5.0), decoys=0.0, groups=groups)
+        gaps = []
+        for _ in range(12):
+            _, people, hidden = paste_people(grey_scene(), np.zeros((0, 4)), lambda: example, options, 1.0, rng)
+            boxes = np.concatenate([people, hidden])
+            feet = np.column_stack([boxes[:, 2], boxes[:, [1, 3]].mean(axis=1)])
+            apart = np.linalg.norm(feet[:, None] - feet[None], axis=2) + 1e6 * np.eye(len(feet))
+            gaps.append(np.median(apart.min(axis=1)))
+        return np.median(gaps)
+
+    assert nearest(0.9) < 0.6 * nearest(0.0)
+
+
+def test_things_are_drawn_and_are_nobody():
+    options = Pasting(people=(1, 1), height=(0.3, 0.3), decoys=0.0, clutter=6.0)
+    example = Example(cv2.imencode(".png", grey_scene())[1].tobytes(), np.zeros((0, 4)), np.zeros((0, 4)))
+    rng = np.random.default_rng(0)
+    changed = 0
+    for _ in range(5):
+        picture, people, hidden = paste_people(grey_scene(), np.zeros((0, 4)), lambda: example, options, 1.0, rng)
+        assert len(people) == len(hidden) == 0
+        changed += int((np.abs(picture.astype(int) - 128).max(axis=2) > 20).sum())
+    assert changed > 500
+
+
+def test_somebody_behind_a_thing_is_hidden():
+    example = example_of_a_red_figure()
+    rng = np.random.default_rng(2)
+    few, many = (
+        sum(len(paste_people(grey_scene(), np.zeros((0, 4)), lambda: example, options, 1.0, rng)[2]) for _ in range(25))
+        for options in (
+            Pasting(people=(3, 3), height=(0.5, 0.5), decoys=0.0),
+            Pasting(people=(3, 3), height=(0.5, 0.5), decoys=0.0, clutter=25.0),
+        )
+    )
+    assert many > few

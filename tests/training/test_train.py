@@ -271,3 +271,48 @@ def test_a_class_that_the_checkpoint_does_not_have_is_named(undisturbed):
     folder, config, _ = undisturbed
     with pytest.raises(UserError, match=r"has 1 classes besides the background, so class 2 can't be the person"):
         train(config.model_copy(update={"person_class": 2}), folder / "classes")
+
+
+def test_processes_make_the_very_batches_that_one_makes(undisturbed):
+    from training.data.batches import Batches, BatchOptions
+
+    examples = load_examples(undisturbed[0] / "set")
+    anchors = np.array([[0.5, 0.5, 0.4, 0.2], [0.3, 0.6, 0.8, 0.4]])
+    batches = Batches([(examples, 1.0)], anchors, Augmentation(scenes=0.5), BatchOptions(2, 96, 3, 0.5, 0.5, 127.5))
+    alone, together = list(batches.stream(1, 4)), list(batches.stream(1, 4, workers=2, cached_pictures=4))
+    assert len(alone) == len(together) == 3
+    for (pixels, targets), (others, other_targets) in zip(alone, together):
+        np.testing.assert_array_equal(pixels, others)
+        for name, values in targets.items():
+            np.testing.assert_array_equal(values, other_targets[name])
+
+
+def test_training_by_overlap_lowers_its_loss_on_what_it_sees(undisturbed):
+    from training.train import train
+
+    folder, config, _ = undisturbed
+    losses = []
+    for steps in (1, 12):
+        changes = {"loss": "overlap", "num_steps": steps, "save_every_steps": steps}
+        out = folder / f"overlap{steps}"
+        train(config.model_copy(update=changes), out)
+        losses.append(_mean_overlap_loss(out, folder))
+    assert losses[1] < losses[0]
+
+
+def _mean_overlap_loss(out, folder):
+    import keras
+
+    from training.data.batches import Batches, BatchOptions
+    from training.model.losses import quality_loss
+    from training.model.ssdlite import anchors_of
+
+    detector = keras.models.load_model(out / "model.keras", compile=False)
+    examples = load_examples(folder / "set")
+    batches = Batches([(examples, 1.0)], anchors_of(detector), Augmentation(), BatchOptions(4, 160, 9, 0.5, 0.5, 127.5))
+    total = 0.0
+    for inputs, targets in (batches.batch(step) for step in range(4)):
+        said = detector(inputs, training=False)
+        labels = targets["boxes"], targets["person"], targets["weight"]
+        total += sum(float(part) for part in quality_loss(said["box_encodings"], said["class_logits"], *labels))
+    return total

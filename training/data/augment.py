@@ -27,6 +27,8 @@ class Augmentation:
         scale: range of the zoom of each picture in its cell.
         aspect: range of width over height that a picture is stretched to; wide pictures are squeezed to a square.
         scenes: chance of a scene: people, cut out of their pictures, pasted small onto one background.
+        groups: chance that a person of a scene stands close to the one before.
+        clutter: mean number of things in a scene that stand about, such as poles and tripods; none of them is a person.
         blur, jpeg, dark, noise: chances of each damage.
     """
 
@@ -34,6 +36,8 @@ class Augmentation:
     scale: tuple[float, float] = (0.7, 1.6)
     aspect: tuple[float, float] = (0.55, 1.15)
     scenes: float = 0.0
+    groups: float = 0.0
+    clutter: float = 0.0
     flip: float = 0.5
     blur: float = 0.2
     jpeg: float = 0.3
@@ -77,7 +81,8 @@ def _scene(
     people = _cut(to_canvas(background.boxes), True, (0, 0, size, size), ignored)
     regions = [_cut(to_canvas(background.ignored), False, (0, 0, size, size), ignored), *ignored]
     aspect = float(np.exp(rng.uniform(*np.log(options.aspect))))
-    canvas, people, hidden = paste_people(canvas, people, draw, Pasting(), aspect, rng)
+    pasting = Pasting(groups=options.groups, clutter=options.clutter)
+    canvas, people, hidden = paste_people(canvas, people, draw, pasting, aspect, rng)
     return canvas, *_tall_enough(people, np.concatenate([*regions, hidden]))
 
 

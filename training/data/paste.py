@@ -6,9 +6,8 @@ for Instance Segmentation" (CVPR 2021); outlines come from GrabCut (Rother et al
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Optional
 
 import cv2
@@ -16,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_app.records import FloatArray, Image
+from training.data.clutter import draw_thing
 from training.data.pictures import Example
 
 # Rows of a cut-out: more than any pasted person has at 300 pixels of input.
@@ -24,8 +24,14 @@ _CUTOUT_ROWS = 112
 _MIN_SOURCE_ROWS = 60
 # Parts of its box that an outline of a person covers; outside of it GrabCut has failed.
 _PLAUSIBLE_FILL = (0.25, 0.9)
+# People who stand together: their distance in widths, and how much nearer the second is, in heights.
+_GROUP_GAP = (0.35, 1.4)
+_GROUP_DEPTH = 0.15
 # A person of whom less than this is visible is no example any more.
 _VISIBLE_PART = 0.45
+
+
+FloatMask = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,7 @@ class Cutout:
     """
 
     image: Image
-    mask: npt.NDArray[np.float32]
+    mask: FloatMask
     aspect: float
 
 
@@ -52,12 +58,16 @@ class Pasting:
         height: range of their height at the foot of the picture, as a part of its height.
         horizon: range of the row, as a part of the height, where people would have no height; they shrink towards it.
         decoys: pieces of background in the outline of a person, for each person; nobody, so that a seam is no person.
+        groups: chance that a person stands close to the one before.
+        clutter: mean number of things that stand about; see ``clutter``.
     """
 
     people: tuple[int, int] = (2, 14)
     height: tuple[float, float] = (0.1, 0.45)
     horizon: tuple[float, float] = (-1.0, 0.2)
     decoys: float = 0.6
+    groups: float = 0.0
+    clutter: float = 0.0
 
 
 def paste_people(
@@ -81,44 +91,98 @@ def paste_people(
     Returns:
         The picture, all people that can be seen, and those that are mostly hidden, (N, 4) and (M, 4), pixels.
     """
-    rows, columns = scene.shape[:2]
-    picture = scene.astype(np.float32)
-    owner = np.full((rows, columns), -1, np.int32)
-    found: list[FloatArray] = [np.asarray(box, np.float64) for box in boxes]
-    area = [max(float((box[2] - box[0]) * (box[3] - box[1])), 1.0) for box in found]
-    for box, number in zip(found, range(len(found))):
-        top, left, bottom, right = np.round(box).astype(int)
-        owner[top:bottom, left:right] = number
+    rows = scene.shape[0]
+    canvas = _Canvas(scene, boxes)
     near, horizon = rng.uniform(*options.height), rng.uniform(*options.horizon)
     count = int(rng.integers(options.people[0], options.people[1] + 1))
     feet = np.sort(rng.uniform(max(horizon + 0.15, 0.1), 1.05, count + round(count * options.decoys)))
     is_decoy = rng.permutation(np.arange(len(feet)) >= count)
     elsewhere = draw()
     nobody = elsewhere.decode()
-    for foot, decoy in zip(feet, is_decoy):
-        height = near * (foot - horizon) / (1 - horizon) * rows * np.exp(rng.normal(0, 0.08))
+    things = (
+        np.sort(rng.uniform(min(feet[0], 1.0), 1.0, rng.poisson(options.clutter))).tolist() if options.clutter else []
+    )
+    last: Optional[FloatArray] = None
+    for place, decoy in zip(feet, is_decoy):
+        while things and things[0] < place:
+            foot = things.pop(0)
+            canvas.add_thing(foot * rows, near * _part(foot, horizon) * rows, rng)
+        neighbour = last if options.groups and not decoy and rng.random() < options.groups else None
+        foot = place if neighbour is None else _beside(neighbour, rows, rng)
+        height = near * _part(foot, horizon) * rows * np.exp(rng.normal(0, 0.08))
         source = _cut_somebody(draw, rng)
         if source is None or height < 10:
             continue
-        width = max(height * source.aspect * aspect, 3.0)
-        top, left = foot * rows - height, rng.uniform(-0.3 * width, columns - 0.7 * width)
-        box = np.array([top, left, top + height, left + width])
-        material = _background(nobody, elsewhere, source.aspect, rng) if decoy else source.image
-        drawn = None if material is None else _draw(picture, material, source.mask, box, rng)
-        if drawn is None:
-            continue
-        region, mask = drawn
+        box = _box_at(foot * rows, height, max(height * source.aspect * aspect, 3.0), scene.shape[1], neighbour, rng)
         if decoy:
-            owner[region][mask] = -1
-            continue
-        owner[region][mask] = len(found)
-        inside = np.clip(box, 0, [rows, columns, rows, columns])
-        found.append(inside)
-        area.append(float((source.mask > 0.5).mean() * height * width))
-    visible = np.bincount(owner[owner >= 0], minlength=len(found)) if found else np.zeros(0)
-    seen = visible >= _VISIBLE_PART * np.array(area)
-    everyone = np.array(found).reshape(-1, 4)
-    return np.clip(picture, 0, 255).astype(np.uint8), everyone[seen], everyone[~seen]
+            material = _background(nobody, elsewhere, source.aspect, rng)
+            if material is not None:
+                canvas.add_decoy(material, source.mask, box, rng)
+        elif canvas.add_person(source, box, rng):
+            last = box
+    return canvas.result()
+
+
+class _Canvas:
+    """A scene that is pasted into, and who can be seen where."""
+
+    def __init__(self, scene: Image, boxes: FloatArray) -> None:
+        self._picture = scene.astype(np.float32)
+        self._owner = np.full(scene.shape[:2], -1, np.int32)
+        self._found: list[FloatArray] = [np.asarray(box, np.float64) for box in boxes]
+        self._area = [max(float((box[2] - box[0]) * (box[3] - box[1])), 1.0) for box in self._found]
+        for number, box in enumerate(self._found):
+            top, left, bottom, right = np.round(box).astype(int)
+            self._owner[top:bottom, left:right] = number
+
+    def add_thing(self, foot: float, height: float, rng: np.random.Generator) -> None:
+        covered = draw_thing(self._picture, foot, rng.uniform(0, self._picture.shape[1]), height, rng)
+        self._owner[covered] = -1
+
+    def add_decoy(self, material: Image, mask: FloatMask, box: FloatArray, rng: np.random.Generator) -> None:
+        drawn = _draw(self._picture, material, mask, box, rng)
+        if drawn is not None:
+            self._owner[drawn[0]][drawn[1]] = -1
+
+    def add_person(self, source: Cutout, box: FloatArray, rng: np.random.Generator) -> bool:
+        """Paste a person; says whether any of them lies in the picture."""
+        drawn = _draw(self._picture, source.image, source.mask, box, rng)
+        if drawn is None:
+            return False
+        self._owner[drawn[0]][drawn[1]] = len(self._found)
+        rows, columns = self._owner.shape
+        self._found.append(np.clip(box, 0, [rows, columns, rows, columns]))
+        self._area.append(float((source.mask > 0.5).mean() * np.prod(box[2:] - box[:2])))
+        return True
+
+    def result(self) -> tuple[Image, FloatArray, FloatArray]:
+        """Return the picture, the people who can be seen, and those who are mostly hidden."""
+        count = len(self._found)
+        visible = np.bincount(self._owner[self._owner >= 0], minlength=count) if count else np.zeros(0)
+        seen = visible >= _VISIBLE_PART * np.array(self._area)
+        everyone = np.array(self._found).reshape(-1, 4)
+        return np.clip(self._picture, 0, 255).astype(np.uint8), everyone[seen], everyone[~seen]
+
+
+def _box_at(
+    foot: float, height: float, width: float, columns: int, neighbour: Optional[FloatArray], rng: np.random.Generator
+) -> FloatArray:
+    """Return a box with its foot on a row, anywhere across the picture or beside a neighbour, pixels."""
+    left = rng.uniform(-0.3 * width, columns - 0.7 * width)
+    if neighbour is not None:
+        left = neighbour[1] + rng.choice([-1, 1]) * rng.uniform(*_GROUP_GAP) * width
+    return np.array([foot - height, left, foot, left + width])
+
+
+def _part(foot: float, horizon: float) -> float:
+    """Return how tall people are at a row, as a part of their height at the foot of the picture."""
+    return (foot - horizon) / (1 - horizon)
+
+
+def _beside(neighbour: FloatArray, rows: int, rng: np.random.Generator) -> float:
+    """Return the foot, as a part of the picture's height, of somebody who stands a little nearer than a neighbour."""
+    top, _, bottom, _ = neighbour
+    return float(bottom + rng.uniform(0, _GROUP_DEPTH) * (bottom - top)) / rows
 
 
 def _cut_somebody(draw: Callable[[], Example], rng: np.random.Generator) -> Optional[Cutout]:
@@ -128,13 +192,34 @@ def _cut_somebody(draw: Callable[[], Example], rng: np.random.Generator) -> Opti
         whole = (example.boxes > 0.004).all(axis=1) & (example.boxes < 0.996).all(axis=1)
         usable = np.flatnonzero(whole)
         if len(usable):
-            cutout = _cut_out(example, int(rng.choice(usable)))
+            cutout = _cutout(example, int(rng.choice(usable)))
             if cutout is not None:
                 return cutout
     return None
 
 
-@lru_cache(maxsize=4096)
+# Outlines take long to find, and every person is drawn many times.
+_known: dict[tuple[Example, int], Optional[Cutout]] = {}
+
+
+def know_cutouts(examples: Iterable[Example], cutouts: Iterable[list[Optional[Cutout]]]) -> None:
+    """Take over what ``cut_out_all`` found for each of the examples, in another process maybe."""
+    for example, found in zip(examples, cutouts):
+        _known.update({(example, index): cutout for index, cutout in enumerate(found)})
+
+
+def cut_out_all(example: Example) -> list[Optional[Cutout]]:
+    """Cut all people out of a picture; None for those who cannot be."""
+    return [_cut_out(example, index) for index in range(len(example.boxes))]
+
+
+def _cutout(example: Example, index: int) -> Optional[Cutout]:
+    key = (example, index)
+    if key not in _known:
+        _known[key] = _cut_out(example, index)
+    return _known[key]
+
+
 def _cut_out(example: Example, index: int) -> Optional[Cutout]:
     """Find the outline of a person with GrabCut, from a margin that is background; None where that fails."""
     image = example.decode()
@@ -195,7 +280,7 @@ def _background(image: Image, example: Example, aspect: float, rng: np.random.Ge
 def _draw(
     picture: npt.NDArray[np.float32],
     material: Image,
-    mask: npt.NDArray[np.float32],
+    mask: FloatMask,
     box: FloatArray,
     rng: np.random.Generator,
 ) -> Optional[tuple[tuple[slice, slice], np.ndarray]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
@@ -39,7 +41,20 @@ class Example:
             flag = cv2.IMREAD_REDUCED_COLOR_4
         elif self.rows >= 2 * rows:
             flag = cv2.IMREAD_REDUCED_COLOR_2
-        return cv2.imdecode(np.frombuffer(self.encoded, np.uint8), flag).astype(np.uint8, copy=False)
+        return _decode(self, flag)
+
+
+def keep_decoded(pictures: int) -> None:
+    """Let this process keep so many decoded pictures; they are not to be written to."""
+    global _decode  # noqa: PLW0603 - the size of the cache is a setting of the process
+    _decode = lru_cache(maxsize=pictures)(_decoded) if pictures else _decoded
+
+
+def _decoded(example: Example, flag: int) -> Image:
+    return cv2.imdecode(np.frombuffer(example.encoded, np.uint8), flag).astype(np.uint8, copy=False)
+
+
+_decode: Callable[[Example, int], Image] = _decoded
 
 
 def load_examples(labels: Path, squeezed: float = 1.0) -> list[Example]:

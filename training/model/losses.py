@@ -1,4 +1,4 @@
-"""The loss of an SSD: smooth L1 on boxes, sigmoid cross-entropy on classes with hard negative mining."""
+"""The losses of an SSD: smooth L1 on boxes and mined cross-entropy on classes, or overlap on both."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from keras import ops
+
+from edge_app.box_decoding import SCALES
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,10 @@ class HardExampleMiner:
 
 
 DEFAULT_MINER = HardExampleMiner()
+# Exponent of the quality focal loss: 2 in its paper.
+_FOCUS = 2.0
+# Encoded sizes are kept within this factor of the anchor's (its logarithm), so that a wild start cannot overflow.
+_WIDEST_LOG = 4.0
 # Score from which a teacher's box is worth keeping, and how much a difference of scores weighs beside one of boxes.
 _SURE_SCORE = 0.1
 _SCORE_WEIGHT = 4.0
@@ -53,6 +59,51 @@ def ssd_loss(
     chosen = person + _hardest_negatives(entropy, person, weight, miner)
     classification = ops.sum(entropy * ops.stop_gradient(chosen)) / positives
     return localisation, classification
+
+
+def quality_loss(encodings: Any, logits: Any, target_boxes: Any, person: Any, weight: Any) -> tuple[Any, Any]:
+    """Return localisation and classification losses that are about overlap, each a scalar per positive anchor.
+
+    Boxes are taught by their generalised IoU (Rezatofighi et al., CVPR 2019). The score is taught to be the IoU that
+    the anchor's own box reaches, and every anchor counts by how far its score is off (the quality focal loss of Li et
+    al., "Generalized Focal Loss", NeurIPS 2020): of several boxes on one person the tightest gets the highest score,
+    and no negative is left out.
+
+    Args:
+        encodings, logits, target_boxes, person, weight: as in ``ssd_loss``.
+    """
+    positives = ops.maximum(ops.sum(person), 1.0)
+    iou, generalised = _overlaps(encodings, target_boxes)
+    localisation = ops.sum((1.0 - generalised) * person) / positives
+    quality = ops.stop_gradient(iou) * person
+    labels = ops.stack([1.0 - quality, quality], axis=-1)
+    distance = ops.abs(labels - ops.sigmoid(logits))
+    entropy = ops.sum(distance**_FOCUS * _sigmoid_cross_entropy(logits, labels), axis=-1)
+    classification = ops.sum(entropy * weight) / positives
+    return localisation, classification
+
+
+def _overlaps(encodings: Any, others: Any) -> tuple[Any, Any]:
+    """Return IoU and generalised IoU of encoded boxes of the same anchors, (batch, anchors) each.
+
+    In units of the anchor, as neither changes when an axis is stretched.
+    """
+    low, high = _corners(encodings)
+    other_low, other_high = _corners(others)
+    area, other_area = ops.prod(high - low, axis=-1), ops.prod(other_high - other_low, axis=-1)
+    shared = ops.minimum(high, other_high) - ops.maximum(low, other_low)
+    shared = ops.prod(ops.maximum(shared, 0.0), axis=-1)
+    union = area + other_area - shared
+    hull = ops.prod(ops.maximum(high, other_high) - ops.minimum(low, other_low), axis=-1)
+    iou = shared / union
+    return iou, iou - (hull - union) / hull
+
+
+def _corners(encodings: Any) -> tuple[Any, Any]:
+    y, x, height, width = (encodings[..., index] / SCALES[index] for index in range(4))
+    centre = ops.stack([y, x], axis=-1)
+    half = 0.5 * ops.exp(ops.clip(ops.stack([height, width], axis=-1), -_WIDEST_LOG, _WIDEST_LOG))
+    return centre - half, centre + half
 
 
 def _smooth_l1(difference: Any) -> Any:

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from typing import Any, Literal, Optional
 
 from flask import Response, abort
-from pydantic import AwareDatetime, Field, model_validator
+from pydantic import AwareDatetime, Field, RootModel, model_validator
 
 from edge_app.config_section import Section
+from edge_app.sinks import StatusNotice
 from edge_app.storage.export import COLUMNS, csv_lines, export_rows, json_parts
-from edge_app.storage.rows import StoredEvent
+from edge_app.storage.rows import Bucket, StoredAlert, StoredEvent
 from edge_app.storage.store import Store, TimeRange
 from edge_app.web.api.operation import CameraQuery, Operations
 from edge_app.web.security.access import visitor
@@ -46,6 +47,9 @@ class EventsQuery(RangeQuery):
     limit: int = Field(50, ge=1, le=500, description="events of a page")
     cursor: Optional[str] = Field(None, pattern=CURSOR, description="'next_cursor' of the page before")
     min_duration_s: float = Field(0.0, ge=0, le=86_400, description="leave out shorter ones")
+    max_distance_m: Optional[float] = Field(
+        None, gt=0, le=100, description="only ones in which the two came at least so close, metres"
+    )
     together: Optional[bool] = Field(None, description="only pairs that walk together, or only ones that do not")
 
 
@@ -67,49 +71,22 @@ class NoticesQuery(RangeQuery):
     limit: int = Field(100, ge=1, le=1000)
 
 
-class Event(Section):
+class Event(RootModel[StoredEvent]):
     """Two people were too close for a while."""
-
-    uid: str
-    camera: str
-    start_utc_s: float
-    end_utc_s: float
-    duration_s: float
-    id_a: int
-    id_b: int
-    min_distance_m: float
-    mean_distance_m: float
-    same_group: Optional[bool]
 
 
 class Events(Section):
     """A page of events, newest first; ``total`` counts all that fit."""
 
-    events: tuple[Event, ...]
+    events: tuple[StoredEvent, ...]
     total: int
     next_cursor: Optional[str]
-
-
-class SeriesPoint(Section):
-    """Figures of one stretch of time."""
-
-    start_utc_s: int
-    watched_s: float
-    events: int
-    occupancy_mean: float
-    occupancy_max: int
-    density_per_m2: Optional[float]
-    person_s: float
-    exposed_person_s: float
-    violating_pair_s: float
-    passed_in: Optional[int]
-    passed_out: Optional[int]
 
 
 class Series(Section):
     """Figures over time, oldest first; stretches without anything are left out."""
 
-    series: tuple[SeriesPoint, ...]
+    series: tuple[Bucket, ...]
 
 
 class Heat(Section):
@@ -121,43 +98,16 @@ class Heat(Section):
     person_s: tuple[tuple[float, ...], ...]
 
 
-class Notice(Section):
-    """Something broke, or is well again."""
-
-    camera: str
-    kind: str
-    ok: bool
-    sentence: str
-    utc_s: float
-
-
 class Notices(Section):
-    """Notices, newest first."""
+    """What broke and was well again, newest first."""
 
-    notices: tuple[Notice, ...]
-
-
-class AlertEntry(Section):
-    """An alert, or with the same ``alert`` its recovery; ``camera`` is empty for the device as a whole."""
-
-    alert: str
-    rule: str
-    kind: str
-    camera: str
-    state: str
-    sentence: str
-    utc_s: float
+    notices: tuple[StatusNotice, ...]
 
 
 class Alerts(Section):
     """Alerts and recoveries, newest first."""
 
-    alerts: tuple[AlertEntry, ...]
-
-
-def event_entry(event: StoredEvent) -> Event:
-    """Return a stored event as the API tells it."""
-    return Event(**{name: getattr(event, name) for name in Event.model_fields})
+    alerts: tuple[StoredAlert, ...]
 
 
 def history_of(site: Site) -> Store:
@@ -174,42 +124,38 @@ def add_history(operations: Operations, site: Site) -> None:
                     problems=(404,))  # fmt: skip
     def events(query: EventsQuery) -> Any:
         page = history_of(site).events(
-            query.within(), query.limit, query.cursor, query.min_duration_s, query.together
-        )  # fmt: skip
-        found = tuple(event_entry(event) for event in page.events)
-        return Events(events=found, total=page.total, next_cursor=page.next_cursor)
+            query.within(), query.limit, query.cursor, query.min_duration_s, query.together, query.max_distance_m
+        )
+        return Events(events=tuple(page.events), total=page.total, next_cursor=page.next_cursor)
 
     @operations.add("GET", "/events/<uid>", "One event.", answer=Event, problems=(404,))
     def event(uid: str) -> Any:
         found = history_of(site).event(uid)
         if found is None:
             abort(404, "there is no such event; it may be older than history is kept")
-        return event_entry(found)
+        return Event(found)
 
     @operations.add("GET", "/series", "Figures over time, for charts.", query=SeriesQuery, answer=Series,
                     problems=(404,))  # fmt: skip
     def series(query: SeriesQuery) -> Any:
-        buckets = history_of(site).series(query.within(), query.bucket_s)
-        return Series(series=tuple(SeriesPoint(**vars(bucket)) for bucket in buckets))
+        return Series(series=tuple(history_of(site).series(query.within(), query.bucket_s)))
 
     @operations.add("GET", "/heat", "Where people spent their time.", query=RangeQuery, answer=Heat, problems=(404,))
     def heat(query: RangeQuery) -> Any:
-        found = history_of(site).heat_map(query.within())
+        history_of(site)
+        found = site.heat(query.within())
         rows = tuple(tuple(row) for row in found.person_s.round(1).tolist())
         return Heat(cell_m=found.cell_m, x_m=found.x_m, y_m=found.y_m, person_s=rows)
 
     @operations.add("GET", "/notices", "What broke and was well again, newest first.", query=NoticesQuery,
                     answer=Notices, problems=(404,))  # fmt: skip
     def notices(query: NoticesQuery) -> Any:
-        found = history_of(site).notices(query.within(), query.limit)
-        return Notices(notices=tuple(Notice(**vars(notice)) for notice in found))
+        return Notices(notices=tuple(history_of(site).notices(query.within(), query.limit)))
 
     @operations.add("GET", "/alerts", "Alerts and recoveries, newest first.", query=NoticesQuery, answer=Alerts,
                     problems=(404,))  # fmt: skip
     def alerts(query: NoticesQuery) -> Any:
-        found = history_of(site).alerts(query.within(), query.limit)
-        names = AlertEntry.model_fields
-        return Alerts(alerts=tuple(AlertEntry(**{name: getattr(one, name) for name in names}) for one in found))
+        return Alerts(alerts=tuple(history_of(site).alerts(query.within(), query.limit)))
 
     for kind in COLUMNS:
         _add_export(operations, site, kind)

@@ -21,6 +21,7 @@ _PROBLEMS = {
     404: "There is no such thing.",
     409: "It can't be done as things are.",
     413: "The body is too large.",
+    429: "Too many requests; Retry-After says how many seconds to wait.",
     503: "Too many streams are open.",
 }
 
@@ -75,7 +76,7 @@ def _operation(one: Operation, names: Any, components: dict[str, Any]) -> dict[s
     if one.body is not None:
         schema = names[one.body, "validation"]
         said["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
-    problems = {400, 401, 403, *one.problems, *((413,) if one.body is not None else ())}
+    problems = {400, 401, 403, 429, *one.problems, *((413,) if one.body is not None else ())}
     for status in sorted(problems):
         content = {"application/json": {"schema": names[Problem, "serialization"]}}
         said["responses"][str(status)] = {"description": _PROBLEMS[status], "content": content}

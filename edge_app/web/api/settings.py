@@ -8,11 +8,11 @@ from pydantic import Field
 
 from edge_app.config import config_schema
 from edge_app.config_section import Section
+from edge_app.secret import masked
 from edge_app.web.api.operation import CameraQuery, Operations
 from edge_app.web.changes import CHANGEABLE, as_change
 from edge_app.web.security.access import visitor
 from edge_app.web.security.guard import address
-from edge_app.web.security.masking import mask_secrets
 from edge_app.web.settings import Change, Outcome
 from edge_app.web.site import Site
 
@@ -40,7 +40,7 @@ def add_settings(operations: Operations, site: Site) -> None:
 
     @operations.add("GET", "/config", "The configuration in force, without secrets.", access="admins")
     def config() -> Any:
-        return masked(site.settings.config.model_dump(mode="json"))
+        return without_secrets(site.settings.config.model_dump(mode="json"))
 
     @operations.add("GET", "/config/schema", "JSON schema of the configuration file.")
     def schema() -> Any:
@@ -65,20 +65,20 @@ def change_settings(site: Site, change: Change) -> Outcome:
             view.apply(config)
 
     outcome = site.settings.change(change, apply)
-    said = {".".join(key): masked(value) for key, value in change.items()}
+    said = {".".join(key): without_secrets(value) for key, value in change.items()}
     site.security.audit.write("settings changed", who=visitor().name, address=address(), change=said)
     return outcome
 
 
-def masked(value: Any) -> Any:
+def without_secrets(value: Any) -> Any:
     """Return JSON values with the secrets in their texts masked, and of keys that hold one the whole value."""
     if isinstance(value, dict):
-        return {key: _masked_key(str(key), item) for key, item in value.items()}
+        return {key: _of_key(str(key), item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [masked(item) for item in value]
-    return mask_secrets(value) if isinstance(value, str) else value
+        return [without_secrets(item) for item in value]
+    return masked(value) if isinstance(value, str) else value
 
 
-def _masked_key(key: str, value: Any) -> Any:
+def _of_key(key: str, value: Any) -> Any:
     is_secret = any(word in key.lower() for word in ("password", "secret", "token")) and isinstance(value, str)
-    return "****" if is_secret and value else masked(value)
+    return "****" if is_secret and value else without_secrets(value)

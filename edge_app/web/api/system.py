@@ -22,6 +22,18 @@ class HistoryState(Section):
     size_bytes: int
 
 
+class Inference(Section):
+    """What does the inferences: ``kind`` is Edge TPU, CPU or none; ``problem`` says why an accelerator is away."""
+
+    kind: str
+    device: str
+    runtime: str
+    fallback: str
+    problem: Optional[str]
+    failures: int
+    reopened: int
+
+
 class System(Section):
     """The device and the program; temperatures in degrees Celsius, disk of the folder with the accounts."""
 
@@ -31,6 +43,7 @@ class System(Section):
     load_1_min: float
     memory_peak_mb: int
     temperatures_c: dict[str, float]
+    inference: Optional[Inference]
     disk_free_mb: int
     history: Optional[HistoryState]
 

@@ -25,7 +25,7 @@ _SPANS = {"hour": _HOUR, "day": _DAY, "week": 7 * _DAY, "month": 31 * _DAY}
 # Length of a stretch of the charts for spans up to so long.
 _BUCKETS = ((2 * _HOUR, 60), (8 * _HOUR, 300), (2 * _DAY, 1800), (14 * _DAY, 6 * _HOUR))
 _PAGE = 25
-_FIELDS = ("camera", "span", "from", "to", "min_duration_s", "together")
+_FIELDS = ("camera", "span", "from", "to", "min_duration_s", "max_distance_m", "together")
 
 
 class HistoryQuery(CameraQuery):
@@ -35,6 +35,7 @@ class HistoryQuery(CameraQuery):
     start: Optional[datetime] = Field(None, alias="from")
     end: Optional[datetime] = Field(None, alias="to")
     min_duration_s: float = Field(0.0, ge=0, le=86_400)
+    max_distance_m: Optional[float] = Field(None, gt=0, le=100)
     together: Optional[bool] = None
     cursor: Optional[str] = Field(None, pattern=CURSOR)
 
@@ -77,12 +78,18 @@ def add_history(pages: Blueprint, site: Site) -> None:
         return render_template("event.html", event=found, chart=Markup(people_chart(buckets, 60, style_nonce())))
 
     pages.add_app_template_filter(local_time, "local_time")
+    pages.add_app_template_filter(local_minute, "local_minute")
     pages.add_app_template_filter(duration, "duration")
 
 
 def local_time(utc_s: float) -> str:
     """Write a moment in the device's own zone."""
     return datetime.fromtimestamp(utc_s).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def local_minute(utc_s: float) -> str:
+    """Write a minute in the device's own zone."""
+    return datetime.fromtimestamp(utc_s).strftime("%Y-%m-%d %H:%M")
 
 
 def duration(seconds: float) -> str:
@@ -99,7 +106,7 @@ def _shown(site: Site, query: HistoryQuery) -> dict[str, Any]:
     within = TimeRange(start_s, end_s, query.camera)
     bucket_s = next((length for span, length in _BUCKETS if end_s - start_s <= span), _DAY)
     buckets = site.store.series(within, bucket_s)
-    page = site.store.events(within, _PAGE, query.cursor, query.min_duration_s, query.together)
+    page = site.store.events(within, _PAGE, query.cursor, query.min_duration_s, query.together, query.max_distance_m)
     watched_s = sum(bucket.watched_s for bucket in buckets)
     sent: dict[str, Any] = {key: value for key, value in _filled(request.args).items() if key in _FIELDS}
     return {
@@ -116,7 +123,7 @@ def _shown(site: Site, query: HistoryQuery) -> dict[str, Any]:
         "mean": sum(bucket.person_s for bucket in buckets) / watched_s if watched_s else 0.0,
         "most": max((bucket.occupancy_max for bucket in buckets), default=0),
         "exposed_s": sum(bucket.exposed_person_s for bucket in buckets),
-        "heat": heat_plan(site.store.heat_map(within)),
+        "heat": heat_plan(site.heat(within)),
         "page": page,
         "next_page": url_for("pages.history", **{**sent, "cursor": page.next_cursor}) if page.next_cursor else None,
         "iso": {"from": _iso(start_s), "to": _iso(end_s), **({"camera": query.camera} if query.camera else {})},

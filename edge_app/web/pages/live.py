@@ -27,6 +27,7 @@ def add_live(pages: Blueprint, site: Site) -> None:
             camera=view.name,
             source=view.source_name,
             calibrated=view.birdseye is not None,
+            metrics=site.config_of(view).metrics,
             privacy=site.settings.config.privacy.people,
         )
 

@@ -21,6 +21,8 @@ _MENU = (
     ("pages.calibration", "Calibration", True),
     ("pages.places", "Region and line", True),
 )
+# Pages that are reached from another one, which the menu marks.
+_PARENTS = {"pages.event": "pages.history"}
 
 
 def site_pages(site: Site) -> Blueprint:
@@ -31,7 +33,7 @@ def site_pages(site: Site) -> Blueprint:
     def names() -> dict[str, Any]:
         is_admin = g.get("visitor") is not None and g.visitor.role == "admin"
         shown = [(endpoint, label) for endpoint, label, for_admins in _MENU if is_admin or not for_admins]
-        return {"camera_names": tuple(site.cameras), "menu": shown}
+        return {"camera_names": tuple(site.cameras), "menu": shown, "parent_of": _PARENTS}
 
     add_live(pages, site)
     add_history(pages, site)

@@ -23,6 +23,7 @@ def add_system(pages: Blueprint, site: Site) -> None:
         return render_template(
             "system.html",
             states={name: state_view(view) for name, view in site.cameras.items()},
+            stages={name: view.runner.times.summary_ms() for name, view in site.cameras.items()},
             system=system_state(site),
             notices=[] if site.store is None else site.store.notices(TimeRange(), _NOTICES),
             alerts=[] if site.store is None else site.store.alerts(TimeRange(), _NOTICES),

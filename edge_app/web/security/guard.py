@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import secrets
 from typing import Any, Optional
 from urllib.parse import urlencode, urlsplit
 
 from flask import Flask, Request, Response, abort, current_app, g, redirect, request, url_for
+from werkzeug.exceptions import TooManyRequests
 
 from edge_app.errors import UserError
 from edge_app.web.security.access import Visitor, access_of
@@ -36,6 +38,9 @@ def install_guard(app: Flask, security: Security) -> None:
         if request.host not in security.hosts:
             abort(Response("this dashboard does not answer to that host name; see dashboard.hosts\n", 403,
                            mimetype="text/plain"))  # fmt: skip
+        wait_s = 0 if is_local() else security.requests.wait_s(network())
+        if wait_s > 0:
+            raise TooManyRequests(f"too many requests; wait {wait_s} seconds", retry_after=wait_s)
         _check_accounts(security)
         view = current_app.view_functions.get(request.endpoint or "")
         access = "everyone" if request.endpoint == "static" else access_of(view)
@@ -161,6 +166,15 @@ def _secured(response: Response, security: Security) -> Response:
 def address() -> str:
     """Return the network address of who asks."""
     return request.remote_addr or "unknown"
+
+
+def network() -> str:
+    """Return the address of who asks, or of IPv6 the network that one subscriber has."""
+    try:
+        found = ipaddress.ip_address(address())
+    except ValueError:
+        return address()
+    return str(ipaddress.ip_network((found, 64), strict=False)) if found.version == 6 else str(found)
 
 
 def is_local() -> bool:

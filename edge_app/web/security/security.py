@@ -11,6 +11,7 @@ from edge_app.web.dashboard_config import DashboardConfig
 from edge_app.web.security.accounts import Accounts
 from edge_app.web.security.audit import AuditLog
 from edge_app.web.security.hosts import TrustedHosts, is_loopback
+from edge_app.web.security.rate_limit import RateLimit
 from edge_app.web.security.sessions import Sessions
 from edge_app.web.security.throttle import Throttle
 
@@ -21,6 +22,7 @@ class Security:
     Attributes:
         hosts: the host names that are answered.
         by_address, by_name: throttles of logins; the one by name is mild, so that nobody can lock an admin out.
+        requests: how often an address of another machine may ask for anything.
         first_token: sets the first password; None once there is an account or none is needed.
     """
 
@@ -44,6 +46,8 @@ class Security:
         self.hosts = TrustedHosts(config.host, config.hosts)
         self.by_address = Throttle(free=5, longest_s=900.0)
         self.by_name = Throttle(free=20, longest_s=30.0)
+        # A page asks for a handful of things at once; its live numbers and picture are one stream each.
+        self.requests = RateLimit(burst=300, per_s=20.0)
         self._reached_from_elsewhere = beyond or config.behind_proxy or bool(config.hosts)
         wants_token = self._reached_from_elsewhere and not len(self.accounts)
         self._first_token = secrets.token_urlsafe(12) if wants_token else None

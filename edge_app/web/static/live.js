@@ -63,6 +63,7 @@ function drawPlan() {
   const plan = planGeometry(width, height);
   const step = [0.5, 1, 2, 5, 10].find((metre) => metre * plan.scale >= 28) || 20;
   drawGround(pen, plan, step);
+  drawPlaces(pen, plan);
   drawPeople(pen, plan);
   pen.fillStyle = colour("--ink");
   pen.fillRect(14, height - 18, step * plan.scale, 2);
@@ -90,6 +91,22 @@ function drawGround(pen, plan, step) {
   pen.restore();
   pen.strokeStyle = colour("--soft");
   pen.stroke(outline);
+}
+
+function drawPlaces(pen, plan) {
+  pen.strokeStyle = pen.fillStyle = colour("--calm");
+  for (const [places, closed] of [[ground.region_m, true], [ground.line_m, false]]) {
+    if (!places) continue;
+    const path = new Path2D();
+    places.forEach((place, index) => path[index ? "lineTo" : "moveTo"](...plan.at(place)));
+    if (closed) path.closePath();
+    pen.globalAlpha = 0.12;
+    if (closed) pen.fill(path);
+    pen.globalAlpha = 0.8;
+    pen.lineWidth = closed ? 1 : 3;
+    pen.stroke(path);
+    pen.globalAlpha = 1;
+  }
 }
 
 function line(pen, from, to) {

@@ -1,7 +1,7 @@
 """Stands in for the child process that holds the Edge TPU; the first argument says what it does wrong, and when.
 
-Its model takes a (1, 2, 2, 3) uint8 picture and gives the detector's four outputs: one person over all of the picture,
-with the first pixel as the score in percent.
+Its model takes a (1, 2, 2, 3) uint8 picture (FAKE_CHILD_SIDE makes it larger) and gives the detector's four outputs:
+one person over all of the picture, with the first pixel as the score in percent.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ def main():
     if when == "open":
         misbehave(how)
     outputs = [tensor("b", [1, 1, 4]), tensor("c", [1, 1]), tensor("s", [1, 1]), tensor("n", [1])]
-    say(b"R", json.dumps({"inputs": [tensor("in", [1, 2, 2, 3], "uint8")], "outputs": outputs}).encode())
+    side = int(os.environ.get("FAKE_CHILD_SIDE", "2"))
+    say(b"R", json.dumps({"inputs": [tensor("in", [1, side, side, 3], "uint8")], "outputs": outputs}).encode())
     count = 0
     while len(header := sys.stdin.buffer.read(HEADER.size)) == HEADER.size:
         pixels = sys.stdin.buffer.read(HEADER.unpack(header)[1])

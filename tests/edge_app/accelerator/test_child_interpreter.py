@@ -36,6 +36,19 @@ def test_a_model_in_a_child_process_answers_like_one_in_this():
     interpreter.close()
 
 
+@pytest.mark.parametrize("can_widen", [True, False])
+def test_a_picture_larger_than_the_pipe_arrives_whole(monkeypatch, can_widen):
+    monkeypatch.setenv("FAKE_CHILD_SIDE", "1000")
+    if not can_widen:
+        monkeypatch.setattr("edge_app.accelerator.child_interpreter._PIPE_BYTES", 1 << 40)
+    interpreter = start("never")
+    for score in (80, 55):
+        interpreter.set_tensor(0, np.full((1, 1000, 1000, 3), score, np.uint8))
+        interpreter.invoke()
+        assert interpreter.get_tensor(2)[0, 0] == np.float32(score / 100)
+    interpreter.close()
+
+
 @pytest.mark.parametrize(
     ("behaviour", "said"),
     [

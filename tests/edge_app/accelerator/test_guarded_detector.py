@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from edge_app.accelerator.child_interpreter import AcceleratorLost
 from edge_app.accelerator.guarded_detector import GuardedDetector
+from edge_app.accelerator.in_use import inference_in_use
 from edge_app.accelerator.open_detector import cpu_twin, open_detector
 from edge_app.accelerator.temperature import read_temperatures
 from edge_app.capture.backoff import Backoff
@@ -68,6 +70,19 @@ def test_the_accelerator_is_tried_again_until_it_works_and_every_change_is_said(
     assert guarded.invoke(None) == "tpu again"
     wait_until(lambda: said == [False, True])
     assert (guarded.failures, guarded.reopened) == (1, 1)
+
+
+def test_pauses_grow_for_an_accelerator_that_comes_and_goes_and_begin_anew_after_a_steady_one(monkeypatch):
+    now_s = [0.0]
+    monkeypatch.setattr("edge_app.accelerator.guarded_detector.time", SimpleNamespace(monotonic=lambda: now_s[0]))
+    backoff = quick()
+    guarded = GuardedDetector(lambda: Model("tpu", fails_at=[1]), Model("tpu", fails_at=[1]), Model("cpu"), backoff)
+    for steady_s, expected in ((1.0, 1), (1.0, 2), (61.0, 1)):
+        wait_until(lambda: guarded.in_use == "accelerator")
+        now_s[0] += steady_s
+        assert guarded.invoke(None) == "cpu"
+        wait_until(lambda: guarded.in_use == "accelerator")
+        assert backoff.failures == expected
 
 
 def test_without_a_twin_frames_fail_until_the_accelerator_is_back():
@@ -136,3 +151,35 @@ def test_temperatures_are_read_and_throttling_is_told(tmp_path):
         ("apex_1", 41.0, 1),
     ]
     assert read_temperatures(tmp_path / "none") == []
+
+
+def test_what_is_in_use_is_said_before_and_after_a_failure():
+    config = ModelConfig(device="usb:0", threads=1)
+    tpu, cpu = Model("tpu", fails_at=[1]), Model("cpu")
+    tpu.runtime, cpu.runtime = "Edge TPU, in a process of its own", "ai_edge_litert 2"
+    guarded = GuardedDetector(lambda: tpu, tpu, cpu, Backoff(60, 60))
+    now = inference_in_use(guarded, guarded, config)
+    assert (now.kind, now.device, now.runtime) == ("Edge TPU", "usb:0", tpu.runtime)
+    assert (now.fallback, now.problem) == ("the CPU stands by", None)
+    guarded.invoke(None)
+    now = inference_in_use(guarded, guarded, config)
+    assert (now.kind, now.device, now.runtime, now.failures) == ("CPU", "1 thread", cpu.runtime, 1)
+    assert now.fallback == "stands in for the Edge TPU (usb:0)"
+    assert "does not answer in time" in now.problem
+    guarded.close()
+
+
+def test_without_an_accelerator_the_cpu_is_in_use():
+    model = Model("cpu")
+    model.runtime = "ai_edge_litert 2"
+    now = inference_in_use(model, None, ModelConfig())
+    assert (now.kind, now.device, now.runtime, now.problem) == ("CPU", "2 threads", "ai_edge_litert 2", None)
+
+
+def test_an_accelerator_without_a_twin_says_that_nothing_stands_in():
+    guarded = GuardedDetector(lambda: Model("tpu"), Model("tpu", fails_at=[1]), None, Backoff(60, 60))
+    assert "nobody is found" in inference_in_use(guarded, guarded, ModelConfig()).fallback
+    with pytest.raises(AcceleratorLost):
+        guarded.invoke(None)
+    assert inference_in_use(guarded, guarded, ModelConfig()).kind == "none"
+    guarded.close()

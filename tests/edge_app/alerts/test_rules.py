@@ -78,6 +78,13 @@ def test_occupancy_counts_in_the_region_only():
     assert told(Book(rule("occupancy", above=0), region=left_half), frames) == [(10, "firing")]
 
 
+def test_another_region_is_judged_from_the_next_frame_on():
+    book = Book(rule("occupancy", above=1))
+    assert told(book, [(s, CLOSE) for s in range(12)]) == [(10, "firing")]
+    book.book.use_places("door", MetricsConfig(region_m=[(-0.5, 4.0), (0.5, 4.0), (0.5, 8.0), (-0.5, 8.0)]))
+    assert told(book, [(s, CLOSE) for s in range(12, 20)]) == [(16, "recovered")]
+
+
 def test_cool_down_keeps_a_second_alert_back_until_it_is_over():
     frames = [(s, NOBODY if 20 <= s < 30 else CLOSE) for s in range(100)]
     assert told(Book(rule("violation")), frames) == [(10, "firing"), (24, "recovered"), (70, "firing")]
@@ -105,6 +112,31 @@ def test_a_fault_is_told_when_it_has_lasted_even_though_no_frame_comes_and_its_e
     assert (alert.state, alert.camera, alert.sentence) == ("firing", "door", "the camera is gone")
     assert book.hear(20, ok=False, sentence="still gone") == []
     assert [a.state for a in book.hear(30, ok=True)] == ["recovered"]
+
+
+@pytest.mark.parametrize("kind", ["source", "accelerator", "pipeline", "storage"])
+def test_a_fault_of_every_part_of_the_system_is_told_and_its_recovery_too(kind):
+    book = Book(rule("fault", clear_s=0, cooldown_s=0))
+    camera = "" if kind == "storage" else "door"
+    book.hear(0, ok=False, kind=kind, camera=camera)
+    assert [alert.state for alert in book.tick(11)] == ["firing"]
+    assert [alert.state for alert in book.hear(20, ok=True, kind=kind, camera=camera)] == ["recovered"]
+
+
+def test_a_camera_that_was_moved_is_told_where_that_is_asked_for():
+    for about, expected in ((None, []), (["calibration"], ["firing"])):
+        book = Book(rule("fault", **({"about": about} if about else {})))
+        book.hear(0, ok=False, kind="calibration")
+        assert [alert.state for alert in book.tick(11)] == expected
+
+
+def test_two_faults_are_over_when_both_are():
+    book = Book(rule("fault", clear_s=0))
+    book.hear(0, ok=False, kind="source")
+    book.hear(1, ok=False, kind="accelerator")
+    assert [alert.state for alert in book.tick(11)] == ["firing"]
+    assert book.hear(20, ok=True, kind="source") == []
+    assert [alert.state for alert in book.hear(25, ok=True, kind="accelerator")] == ["recovered"]
 
 
 def test_a_fault_that_passes_quickly_or_is_not_asked_for_is_not_told():

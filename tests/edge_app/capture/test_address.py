@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from edge_app.capture.address import display_name, mask_secrets, parse_address
+from edge_app.capture.address import display_name, parse_address
 from edge_app.errors import UserError
+from edge_app.secret import masked
 
 
 @pytest.mark.parametrize(
@@ -54,7 +55,7 @@ def test_a_mistyped_scheme_is_guessed():
 def test_no_password_is_ever_shown(text):
     assert "s3cret" not in display_name(text)
     assert "camera" in display_name(text)
-    assert "s3cret" not in mask_secrets(f"cannot open {text} now")
+    assert "s3cret" not in masked(f"cannot open {text} now")
     assert "s3cret" not in parse_address(text).name
 
 

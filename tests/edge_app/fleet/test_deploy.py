@@ -14,7 +14,7 @@ import yaml
 from paho.mqtt import client as paho
 
 from edge_app.fleet.database import FleetDatabase
-from tests.edge_app.delivery.broker import Broker
+from tests.edge_app.delivery.broker import Broker, free_port
 from tests.edge_app.test_live import wait_until
 
 FLEET = Path(__file__).parents[3] / "deploy" / "fleet"
@@ -37,6 +37,98 @@ def test_everything_that_the_compose_file_names_is_there():
     assert (FLEET / build["context"] / build["dockerfile"]).exists()
     published = [port for service in compose["services"].values() for port in service.get("ports", [])]
     assert sorted(published) == ["127.0.0.1:3000:3000", "8883:8883"]
+
+
+@pytest.mark.parametrize("file", ["compose.yaml", "fleet/compose.yaml"])
+def test_compose_itself_understands_the_file(file):
+    compose = shutil.which("docker-compose")
+    if compose is None:
+        pytest.skip("docker-compose is not installed (Debian: apt-get install --no-install-recommends docker-compose)")
+    path = FLEET.parent / file
+    # Compose 1 of Debian 12 does not know the project's name yet, which came to the specification later.
+    content = re.sub(r"^name: .*$", "", path.read_text(), flags=re.MULTILINE)
+    command = [compose, "-f", "-", "--project-directory", path.parent, "config"]
+    done = subprocess.run(command, input=content, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    resolved, ours = yaml.safe_load(done.stdout), yaml.safe_load(content)
+    assert resolved["services"].keys() == ours["services"].keys()
+    assert resolved.get("secrets", {}).keys() == ours.get("secrets", {}).keys()
+
+
+def test_compose_refuses_what_it_does_not_know():
+    compose = shutil.which("docker-compose")
+    if compose is None:
+        pytest.skip("docker-compose is not installed")
+    wrong = "services: {edge: {image: a, restrat: always}}"
+    done = subprocess.run([compose, "-f", "-", "config"], input=wrong, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+
+
+def test_grafana_finds_the_dashboard_and_its_source_where_the_compose_file_mounts_them():
+    volumes = yaml.safe_load((FLEET / "compose.yaml").read_text())["services"]["grafana"]["volumes"]
+    mounts = dict(volume.split(":")[:2] for volume in volumes)
+    assert mounts["./grafana/provisioning"] == "/etc/grafana/provisioning"
+    provider = yaml.safe_load((FLEET / "grafana/provisioning/dashboards/fleet.yaml").read_text())
+    assert provider["apiVersion"] == 1
+    assert provider["providers"][0]["options"]["path"] == mounts["./grafana/dashboards"]
+    source = yaml.safe_load((FLEET / "grafana/provisioning/datasources/database.yaml").read_text())
+    assert (source["apiVersion"], source["datasources"][0]["type"]) == (1, "postgres")
+    board = json.loads((FLEET / "grafana/dashboards/fleet.json").read_text())
+    assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
+    taken = set()
+    for panel in board["panels"]:
+        place = panel["gridPos"]
+        cells = {(x, y) for x in range(place["x"], place["x"] + place["w"])
+                 for y in range(place["y"], place["y"] + place["h"])}  # fmt: skip
+        assert place["x"] + place["w"] <= 24
+        assert not cells & taken, panel["title"]
+        taken |= cells
+
+
+def test_the_shipped_broker_configuration_starts_and_serves_devices_by_tls(tmp_path):
+    openssl, passwd = shutil.which("openssl"), shutil.which("mosquitto_passwd")
+    if not openssl or not passwd:
+        pytest.skip("openssl and mosquitto_passwd are needed")
+    certificate, key = tmp_path / "server.crt", tmp_path / "server.key"
+    subprocess.run(
+        [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, "-days", "2",
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    subprocess.run([passwd, "-b", "-c", tmp_path / "passwords", "gate-1", "secret of gate-1"], check=True)
+    shutil.copy(FLEET / "mosquitto" / "acl", tmp_path / "acl")
+    port = free_port()
+    shipped = (FLEET / "mosquitto" / "mosquitto.conf").read_text()
+    for theirs, ours in (("listener 8883", f"listener {port}"), ("listener 1883", f"listener {free_port()}"),
+                         ("/mosquitto/config/", f"{tmp_path}/"), ("/mosquitto/certs/", f"{tmp_path}/"),
+                         ("/mosquitto/data/", f"{tmp_path}/")):  # fmt: skip
+        assert theirs in shipped
+        shipped = shipped.replace(theirs, ours)
+    broker = Broker(tmp_path / "broker", shipped)
+    broker.start()
+    try:
+        client = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id="gate-1")
+        client.tls_set(str(certificate))
+        client.username_pw_set("gate-1", "secret of gate-1")
+        answers = []
+        client.on_connect = lambda *arguments: answers.append(arguments[3])
+        client.connect("localhost", port)
+        client.loop_start()
+        wait_until(lambda: answers)
+        assert not answers[0].is_failure
+        assert client.publish("edge-social-distancing/gate-1/status", "{}", qos=1).wait_for_publish(5) is None
+        client.disconnect()
+        client.loop_stop()
+        # Without TLS nobody is even answered.
+        plain = paho.Client(paho.CallbackAPIVersion.VERSION2)
+        plain.on_connect = lambda *arguments: answers.append("plain")
+        plain.connect("localhost", port)
+        plain.loop_start()
+        time.sleep(0.5)
+        plain.loop_stop()
+        assert "plain" not in answers
+    finally:
+        broker.kill()
 
 
 def test_the_receiver_of_the_compose_file_is_a_command_that_is_understood():

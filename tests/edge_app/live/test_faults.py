@@ -74,8 +74,9 @@ def test_a_network_camera_that_is_killed_comes_back_and_its_password_is_never_lo
     seen = frames(runner)
     camera.start(size=(480, 360))
     wait_until(lambda: frames(runner) >= seen + 5)
-    health = runner.state.health()
-    assert (health["source"], health["fault"]) == ("live", None)
+    # Whoever watches the connection looks ten times a second; the first frames may be faster.
+    wait_until(lambda: runner.state.health()["source"] == "live")
+    assert runner.state.health()["fault"] is None
     assert runner.feed.reconnects >= 1
     assert runner.state.latest().frame.image.shape == (360, 480, 3)
     assert "s3cret" not in caplog.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import numpy as np
@@ -120,6 +121,40 @@ def test_no_frame_of_a_recording_is_dropped_when_all_are_wanted(system):
     wait_until(lambda: runner.state.health()["ended"] and len(sink.results) == 60)
     assert [result.index for _, _, result in sink.results] == list(range(60))
     assert runner.dropped == 0
+
+
+def test_nothing_but_the_model_keeps_the_accelerator_from_the_next_frame(system):
+    ran_in = {}
+
+    class Watched(StandIn):
+        def preprocess(self, image):
+            ran_in["preprocess"] = threading.current_thread().name
+            return super().preprocess(image)
+
+        def invoke(self, tensor):
+            ran_in["invoke"] = threading.current_thread().name
+            return super().invoke(tensor)
+
+        def decode(self, outputs, geometry):
+            ran_in["decode"] = threading.current_thread().name
+            return super().decode(outputs, geometry)
+
+    _, (runner,) = system((Frames(), Watched(0.002), REALTIME))
+    wait_until(lambda: runner.state.health()["frames"] >= 3)
+    assert ran_in == {"preprocess": "prepare camera0", "invoke": "inference", "decode": "pipeline camera0"}
+
+
+def test_a_model_that_fails_on_a_frame_is_a_fault_and_the_next_frames_go_on(system):
+    class Failing(StandIn):
+        def invoke(self, tensor):
+            if self.calls == 2:
+                self.calls += 1
+                raise RuntimeError("the model failed")
+            return super().invoke(tensor)
+
+    inference, (runner,) = system((Frames(), Failing(0.002), REALTIME))
+    wait_until(lambda: runner.state.health()["frames"] >= 5)
+    assert (runner.state.health()["faults"], inference.failed) == (1, 1)
 
 
 def test_cameras_share_the_accelerator_fairly(system):

@@ -45,6 +45,22 @@ def test_a_region_limits_occupancy_and_gives_density():
     assert minute.density_per_m2 == pytest.approx(4.8 / 5.0 / 4.0)
 
 
+def test_another_region_counts_from_the_next_frame_on_and_no_row_mixes_two():
+    results = two_people(frames=51)
+    numbers = iter(range(100))
+    aggregator = MinuteAggregator("door", MetricsConfig(), lambda: f"m{next(numbers)}")
+    left_half = MetricsConfig(region_m=[(-0.5, 4.0), (0.5, 4.0), (0.5, 8.0), (-0.5, 8.0)])
+    for result in results:
+        if result.index in (20, 30):
+            aggregator.use(left_half)
+        aggregator.add(NOON + result.time_s, result)
+    aggregator.finish()
+    before, after = aggregator.take()[0]
+    assert (before.occupancy_max, before.density_per_m2, after.occupancy_max) == (2, None, 1)
+    assert after.density_per_m2 == pytest.approx(1 / 4.0)
+    assert before.watched_s + after.watched_s == pytest.approx(4.9)
+
+
 def test_passages_of_the_line_fall_into_their_minute():
     here, there = results_of([[-1.0, 6.0]], frames=10), results_of([[1.0, 6.0]], frames=10)
     walk = [here[-1], there[-1], here[-1]]

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-import os
 import shutil
 import sqlite3
-import subprocess
 import time
 from collections import namedtuple
 
@@ -44,21 +42,6 @@ def writer(config, clock):
     yield made
     if made.is_open:
         made.stop()
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    if os.geteuid() != 0:
-        pytest.skip("mounting a small tmpfs needs root")
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)], capture_output=True, text=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip(f"a small tmpfs cannot be mounted here: {mounted.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def totals(path):

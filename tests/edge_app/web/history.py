@@ -8,7 +8,13 @@ from edge_app.storage.statements import add_event, put_minute
 
 
 def put(store: Store, events=(), minutes=()):
+    put_all(store, [*map(add_event, events), *(put_minute(one, closed=True) for one in minutes)])
+
+
+def put_all(store: Store, statements):
     connection = open_for_writing(store.path)
-    for statement in [*map(add_event, events), *(put_minute(one, closed=True) for one in minutes)]:
+    connection.execute("BEGIN")
+    for statement in statements:
         connection.execute(statement.sql, statement.parameters)
+    connection.execute("COMMIT")
     connection.close()

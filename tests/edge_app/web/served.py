@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Optional
 from urllib.parse import urlencode, urlsplit
 
+from edge_app.accelerator.in_use import InferenceInUse
 from edge_app.calibration import load_camera
 from edge_app.config import Config, load_config
 from edge_app.live import LiveRunner
@@ -19,6 +20,7 @@ from edge_app.web.site import CameraView
 from tests.edge_app.test_live import FakePipeline, FakeSource
 
 PASSWORD = "correct horse battery"
+IN_USE = InferenceInUse("CPU", "2 threads", "ai_edge_litert 2.1", "stands in for the Edge TPU (usb:0)", "unplugged", 1)
 
 
 class ReconfigurablePipeline(FakePipeline):
@@ -42,7 +44,9 @@ class Dashboard:
         server, runner, pipeline: its parts.
     """
 
-    def __init__(self, folder: Path, source=None, pipeline=None, cameras=("camera",), yaml="", **dashboard: Any):
+    def __init__(
+        self, folder: Path, source=None, pipeline=None, cameras=("camera",), yaml="", sinks=(), **dashboard: Any
+    ):
         self.folder = folder
         keys = {"port": 0, "max_fps": 50, "folder": str(folder), **dashboard}
         lines = "".join(f"  {key}: {value}\n" for key, value in keys.items())
@@ -53,7 +57,7 @@ class Dashboard:
                           for i in range(len(cameras))]  # fmt: skip
         self.pipeline = self.pipelines[0]
         self.runners = [
-            LiveRunner(source if source and i == 0 else FakeSource(), one, camera_name=cameras[i])
+            LiveRunner(source if source and i == 0 else FakeSource(), one, camera_name=cameras[i], sinks=sinks)
             for i, one in enumerate(self.pipelines)
         ]
         self.runner = self.runners[0]
@@ -62,7 +66,7 @@ class Dashboard:
             for name, runner, one in zip(cameras, self.runners, self.pipelines)
         }
         self.store = Store.open(folder / "history.sqlite")
-        self.server = DashboardServer(views, Settings(config, self.config_path), self.store)
+        self.server = DashboardServer(views, Settings(config, self.config_path), self.store, (), lambda: IN_USE)
         self.site = self.server.site
         self.picture = self.site.camera(None).picture
         for runner in self.runners:

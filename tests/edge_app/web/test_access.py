@@ -14,7 +14,6 @@ from edge_app.web.app import MOST_BODY_BYTES, create_app
 from edge_app.web.security.accounts import Accounts
 from edge_app.web.security.command import password
 from edge_app.web.security.hosts import TrustedHosts, host_of
-from edge_app.web.security.masking import mask_secrets
 from edge_app.web.security.sessions import Sessions
 from edge_app.web.security.throttle import Throttle
 from tests.edge_app.web.served import PASSWORD, Browser, form
@@ -190,6 +189,7 @@ def test_a_login_needs_the_page_s_token_too(beyond):
 
 
 def test_guessing_is_slowed_down(beyond):
+    beyond.site.security.by_address = Throttle(free=5, longest_s=900.0, clock=lambda: 0.0)
     browser = beyond.browser()
     statuses = [browser.log_in(password=f"wrong {number}").status_code for number in range(8)]
     assert statuses[:5] == [401] * 5
@@ -342,18 +342,6 @@ def test_the_audit_log_cannot_be_forged(beyond):
     lines = (beyond.folder / "audit.log").read_text().splitlines()
     assert [json.loads(line)["action"] for line in lines] == ["login failed"]
     assert (beyond.folder / "audit.log").stat().st_mode & 0o077 == 0
-
-
-@pytest.mark.parametrize(("text", "said"), [
-    ("rtsp://user:pa:ss@wo/rd@cam/1", "wo/rd"), ("rtsp://user:secret@10.0.0.1/live", "rtsp://****@10.0.0.1/live"),
-    ("http://:secret@cam/", "http://:****@cam/"), ('{"password": "x y", "a": 1}', '{"password": ****, "a": 1}'),
-    ("Authorization: Bearer abc.def", "Authorization: ****"), ("token=abc&x=1", "token=****&x=1"),
-    ("http://cam:8080/a", "http://cam:8080/a"),
-])  # fmt: skip
-def test_secrets_are_masked(text, said):
-    masked = mask_secrets(text)
-    assert said in masked
-    assert "secret" not in masked
 
 
 def test_the_source_s_password_is_nowhere(dashboard):

@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 
 from edge_app.calibration import load_camera
-from edge_app.config import load_config
+from edge_app.config import Config, load_config
+from edge_app.errors import UserError
+from edge_app.storage import Store
+from edge_app.storage.wiring import open_sinks
 from edge_app.web.app import create_app
 from tests.edge_app.scenes import CAMERA
 from tests.edge_app.storage.made import NOON, event, minute
@@ -55,6 +58,8 @@ def test_events_come_by_page_and_filter(dashboard):
     assert [one["uid"] for one in second["events"]] == ["run-2", "run-1"]
     assert [one["uid"] for one in browser.get("/api/v1/events?together=true").get_json()["events"]] == ["run-9"]
     assert browser.get("/api/v1/events?min_duration_s=4.5").get_json()["total"] == 1
+    assert browser.get("/api/v1/events?max_distance_m=0.5").get_json()["total"] == 0
+    assert browser.get("/api/v1/events?max_distance_m=0.8").get_json()["total"] == 6
     assert browser.get(f"/api/v1/events?from={TO}").get_json()["total"] == 0
     assert browser.get(f"/api/v1/events?from={NOON + 30}&to={NOON + 90}").get_json()["total"] == 1
     assert browser.get("/api/v1/events/run-9").get_json()["camera"] == "hall"
@@ -154,7 +159,7 @@ def test_null_brings_the_default_back(dashboard):
     ({"source": {"uri": "../../etc/passwd"}}, "files and GStreamer"), ({"source": {"uri": 7}}, "files and GStreamer"),
     ({"source": {"uri": "filesrc location=/etc/passwd ! fakesink"}}, "files and GStreamer"),
     ({"source": {"uri": "rtsp://a/b\nx"}}, "files and GStreamer"), ({"source": {"uri": "gopher://a"}}, "GStreamer"),
-    ({"source": {"uri": "http://169.254.169.254/latest/meta-data"}}, "metadata service"),
+    ({"source": {"uri": "http://169.254.169.254/latest/meta-data"}}, "no camera; give another address"),
     ({}, "nothing to change"), ({"distance": {}}, "nothing to change"),
 ])  # fmt: skip
 def test_a_wrong_change_is_one_sentence_and_changes_nothing(dashboard, changes, said):
@@ -196,12 +201,42 @@ def test_each_of_several_cameras_has_its_own_place(dashboard):
     page = dashboard(cameras=("door", "hall"), yaml=cameras)
     line = {"metrics": {"line_m": [[0, 0], [1, 0]]}}
     answer = page.browser().send("PATCH", "/api/v1/config", {"camera": "hall", "changes": line})
-    key = "cameras.hall.metrics.line_m"
-    assert answer.get_json() == {"live": [key], "needs_restart": [f"{key} (in stored figures and alerts)"]}
+    assert answer.get_json() == {"live": ["cameras.hall.metrics.line_m"], "needs_restart": []}
     assert page.pipelines[0].config.metrics.line_m is None
     assert page.pipelines[1].config.metrics.line_m == ((0, 0), (1, 0))
     states = [page.browser().get(f"/api/v1/state?camera={name}").get_json()["camera"] for name in ("door", "hall")]
     assert states == ["door", "hall"]
+
+
+def test_what_one_camera_refuses_is_in_force_at_none(dashboard, monkeypatch):
+    cameras = "cameras:\n  door:\n    source: {uri: rtsp://a/1}\n  hall:\n    source: {uri: rtsp://a/2}\n"
+    page = dashboard(cameras=("door", "hall"), yaml=cameras)
+
+    def refuse(config):
+        if config.distance.threshold_m == 1.5:
+            raise UserError("that does not fit the hall; take another")
+
+    monkeypatch.setattr(page.pipelines[1], "reconfigure", refuse)
+    answer = page.browser().send("PATCH", "/api/v1/config", {"changes": {"distance": {"threshold_m": 1.5}}})
+    assert answer.get_json() == {"error": "that does not fit the hall; take another"}
+    assert page.pipelines[0].config.distance.threshold_m == 2.0
+
+
+def test_a_region_reaches_stored_figures_and_alerts_while_it_runs(dashboard, tmp_path):
+    alerts = {"rules": [{"name": "full", "kind": "occupancy", "above": 1, "sustained_s": 0, "clear_s": 0}]}
+    config = Config.model_validate({"storage": {"folder": tmp_path, "min_free_mb": 0, "commit_s": 0.02},
+                                    "alerts": alerts})  # fmt: skip
+    with open_sinks(config) as sinks:
+        page = dashboard(sinks=sinks)
+        store = Store(config.storage.path)
+        wait_until(lambda: any(alert.state == "firing" for alert in store.alerts()))
+        # Only one of the two people is in there.
+        region = {"metrics": {"region_m": [[-0.5, 4.0], [0.5, 4.0], [0.5, 8.0], [-0.5, 8.0]]}}
+        assert page.browser().send("PATCH", "/api/v1/config", {"changes": region}).status_code == 200
+        wait_until(lambda: any(alert.state == "recovered" for alert in store.alerts()))
+        wait_until(lambda: store.minutes()[-1].density_per_m2 is not None)
+        assert store.minutes()[-1].occupancy_max == 1
+        page.close()
 
 
 GROUND = np.array([[-1.0, 4.0], [1.0, 4.0], [2.0, 8.0], [-2.0, 8.0], [0.5, 6.0]])
@@ -288,6 +323,10 @@ def test_the_system_says_how_it_does_and_its_log_is_for_admins(beyond):
     said = browser.get("/api/v1/system").get_json()
     assert said["cpus"] >= 1
     assert said["history"]["events"] == 0
+    assert (said["inference"]["kind"], said["inference"]["problem"]) == ("CPU", "unplugged")
+    page = browser.get("/system").text
+    for words in ("CPU, 2 threads", "ai_edge_litert 2.1", "stands in for the Edge TPU (usb:0)", "unplugged"):
+        assert words in page
     assert browser.get("/api/v1/log").status_code == 403
 
 

@@ -170,7 +170,7 @@ def test_live_numbers_come_as_events(dashboard):
     assert json.loads(line.removeprefix(b"data: "))["source"] == "fake"
 
 
-def test_the_server_stops_with_viewers_watching(dashboard):
+def test_the_server_stops_with_viewers_watching_and_no_error_in_the_log(dashboard, caplog):
     page = dashboard()
     page.open_stream("/live.mjpg")
     page.open_stream("/api/v1/stream")
@@ -179,3 +179,4 @@ def test_the_server_stops_with_viewers_watching(dashboard):
     stopper.start()
     stopper.join(10.0)
     assert not stopper.is_alive()
+    assert [record for record in caplog.records if record.name == "waitress"] == []

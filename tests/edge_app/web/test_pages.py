@@ -14,6 +14,7 @@ from tests.edge_app.scenes import CAMERA
 from tests.edge_app.storage.made import event, minute
 from tests.edge_app.test_live import FakeSource, wait_until
 from tests.edge_app.web.chromium import console, open_chromium
+from tests.edge_app.web.first_page import measure
 from tests.edge_app.web.history import put
 from tests.edge_app.web.served import PASSWORD, Dashboard
 
@@ -45,6 +46,19 @@ def site(tmp_path_factory):
     put(page.store, [event(i, camera="camera", start=now - 900 + 60 * i, seconds=2 + i) for i in range(5)],
         [minute(i, camera="camera", start=now - 60 * i) for i in range(20)])  # fmt: skip
     wait_until(lambda: page.runner.state.latest() is not None)
+    yield page
+    page.close()
+
+
+@pytest.fixture(scope="module")
+def two_cameras(tmp_path_factory):
+    """A dashboard on a machine of one's own with two cameras, each with an event."""
+    yaml = "cameras:\n  door:\n    source: {uri: rtsp://a/1}\n  hall:\n    source: {uri: rtsp://a/2}\n"
+    page = Dashboard(tmp_path_factory.mktemp("two"), cameras=("door", "hall"), yaml=yaml)
+    now = int(time.time()) // 60 * 60
+    put(page.store, [event(i, camera=name, start=now - 300) for i, name in enumerate(("door", "hall"))],
+        [minute(i, camera=name, start=now - 300) for i, name in enumerate(("door", "hall"))])  # fmt: skip
+    wait_until(lambda: all(runner.state.latest() is not None for runner in page.runners))
     yield page
     page.close()
 
@@ -219,7 +233,7 @@ def test_a_region_is_drawn_saved_and_applied(logged_in, site):
     for number, pixel in enumerate(site.pipeline.camera.ground_to_image(GROUND), 1):
         click_at(logged_in, pixel)
         await_(lambda: len(logged_in.find_elements("css selector", "#corners tbody tr")) == number)  # noqa: B023
-    assert 10.0 < float(text_of(logged_in, "#area").split()[0]) < 14.0
+    assert 10.0 < float(text_of(logged_in, "#area").split()[1]) < 14.0
     find(logged_in, "#save").click()
     await_(lambda: "metrics.region_m" in (text_of(logged_in, "#outcome") or ""))
     np.testing.assert_allclose(site.pipeline.config.metrics.region_m, GROUND, atol=0.2)
@@ -231,32 +245,37 @@ def test_a_region_is_drawn_saved_and_applied(logged_in, site):
     assert console(logged_in) == []
 
 
+def serious_findings(driver):
+    """Return what axe finds that keeps people out, in light and dark."""
+    axe = pytest.importorskip("axe_core_python.selenium", reason="axe-core-python is not installed").Axe
+    serious = []
+    for scheme in ("light", "dark"):
+        feature = {"name": "prefers-color-scheme", "value": scheme}
+        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+        time.sleep(0.2)
+        found = axe().run(driver, options={"resultTypes": ["violations"]})
+        serious += [
+            (scheme, one["id"], [node["html"][:150] for node in one["nodes"]])
+            for one in found["violations"]
+            if one["impact"] in ("serious", "critical")
+        ]
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    return serious
+
+
 @pytest.mark.parametrize("path", ["/login", *PAGES])
 def test_pages_are_accessible_and_the_console_stays_empty(logged_in, site, path):
-    axe = pytest.importorskip("axe_core_python.selenium", reason="axe-core-python is not installed").Axe
     go(logged_in, site, path)
-    time.sleep(0.3)
-    found = axe().run(logged_in, options={"resultTypes": ["violations"]})
-    serious = [
-        (one["id"], [node["html"][:150] for node in one["nodes"]])
-        for one in found["violations"]
-        if one["impact"] in ("serious", "critical")
-    ]
-    assert serious == []
+    assert serious_findings(logged_in) == []
     assert console(logged_in) == []
 
 
-def test_the_first_page_is_small_and_quick(logged_in, site):
-    go(logged_in, site, "/")
-    sizes = logged_in.execute_script(
-        """const done = performance.getEntriesByType('navigation')[0];
-        const parts = performance.getEntriesByType('resource').filter((one) => !one.name.includes('live.mjpg'));
-        return [done.loadEventEnd || done.domContentLoadedEventEnd, done.transferSize,
-            ...parts.map((part) => part.transferSize)];"""
-    )
-    # Twice the second that it may take on a quiet machine: others work on this one.
-    assert sizes[0] < 2000
-    assert sum(sizes[1:]) < 200_000
+def test_the_first_page_is_small_and_quick(driver, two_cameras):
+    go(driver, two_cameras, "/")
+    figures = measure(driver, two_cameras.server.address, rounds=3)
+    assert figures["bytes"] < 200_000
+    assert figures["requests"] <= 6
+    assert figures["complete_ms"] < 1000
 
 
 def test_nothing_scrolls_sideways_on_a_phone(logged_in, site):
@@ -271,6 +290,53 @@ def test_nothing_scrolls_sideways_on_a_phone(logged_in, site):
     finally:
         logged_in.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
         logged_in.set_window_size(1360, 950)
+
+
+def test_one_of_several_cameras_is_picked_on_the_live_page(driver, two_cameras):
+    go(driver, two_cameras, "/")
+    names = [link.text for link in driver.find_elements("css selector", ".cameras a")]
+    assert (names, text_of(driver, ".cameras [aria-current]")) == (["door", "hall"], "door")
+    driver.find_elements("css selector", ".cameras a")[1].click()
+    await_(lambda: text_of(driver, ".cameras [aria-current]") == "hall")
+    await_(lambda: text_of(driver, "#people") == "2")
+    await_(lambda: two_cameras.site.camera("hall").picture.viewers == 1)
+    assert two_cameras.site.camera("door").picture.viewers == 0
+    assert console(driver) == []
+
+
+def test_the_history_of_one_camera_and_the_state_of_both_are_shown(driver, two_cameras):
+    go(driver, two_cameras, "/history?span=hour")
+    assert len(driver.find_elements("css selector", "#events tbody tr")) == 2
+    find(driver, "#camera option[value=hall], #camera option:last-child").click()
+    find(driver, "form.filter button").click()
+    await_(lambda: len(driver.find_elements("css selector", "#events tbody tr")) == 1)
+    assert text_of(driver, "#events tbody td:nth-child(2)") == "hall"
+    find(driver, "#events a").click()
+    await_(lambda: "camera hall" in (text_of(driver, ".source") or ""))
+    go(driver, two_cameras, "/system")
+    titles = [title.text for title in driver.find_elements("css selector", "#system h2")]
+    assert titles[:2] == ["Camera door", "Camera hall"]
+    assert console(driver) == []
+
+
+def test_a_line_is_drawn_for_one_of_several_cameras(driver, two_cameras):
+    go(driver, two_cameras, "/settings/places?camera=hall")
+    await_(lambda: driver.execute_script("return document.getElementById('picture').width") == 320)
+    find(driver, "input[value=line]").click()
+    for number, pixel in enumerate(CAMERA.ground_to_image(GROUND[:2]), 1):
+        click_at(driver, pixel)
+        await_(lambda: len(driver.find_elements("css selector", "#corners tbody tr")) == number)  # noqa: B023
+    find(driver, "#save").click()
+    await_(lambda: "In force now" in (text_of(driver, "#outcome") or ""))
+    saved = load_config(two_cameras.config_path).for_each_camera()
+    assert saved["door"].metrics.line_m is None
+    np.testing.assert_allclose(saved["hall"].metrics.line_m, GROUND[:2], atol=0.2)
+
+
+@pytest.mark.parametrize("path", ["/?camera=hall", "/history", "/system", "/settings/places?camera=hall"])
+def test_pages_of_several_cameras_are_accessible(driver, two_cameras, path):
+    go(driver, two_cameras, path)
+    assert serious_findings(driver) == []
 
 
 def test_log_out(logged_in, site):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import re
 import time
@@ -11,12 +12,22 @@ import cv2
 import numpy as np
 import pytest
 
+from edge_app.analysis import AnalysisOptions, analyze
+from edge_app.calibration import save_camera
+from edge_app.config import parse_config
+from edge_app.manifest import InputSpec
 from edge_app.records import Detections, Frame, Tracks
 from edge_app.render.privacy import hide_people
+from edge_app.storage.backup import back_up
 from edge_app.web.app import create_app
+from tests.edge_app.scenes import CAMERA
+from tests.edge_app.storage.made import event, minute
+from tests.edge_app.synthetic import boxes_of_people
 from tests.edge_app.test_live import RESULTS, FakeSource, wait_until
+from tests.edge_app.web.history import put
 from tests.edge_app.web.served import ReconfigurablePipeline
 from tests.edge_app.web.test_access import every_route
+from tests.edge_app.web.test_api import GROUND
 
 # Fine stripes of two colours that no overlay has; whatever blurs or pixelates mixes them to grey.
 BOX = (100, 60, 160, 200)
@@ -48,6 +59,8 @@ def pictures_in(content):
         picture = cv2.imdecode(np.frombuffer(content[start.start() :], np.uint8), cv2.IMREAD_COLOR)
         if picture is not None:
             yield picture
+    for inline in re.finditer(rb"base64,([A-Za-z0-9+/=]{40,})", content):
+        yield from pictures_in(base64.b64decode(inline[1]))
 
 
 class MarkedSource(FakeSource):
@@ -81,6 +94,8 @@ def test_the_search_finds_the_mark_where_nothing_hides_it():
     ok, jpeg = cv2.imencode(".jpg", marked_picture(), [cv2.IMWRITE_JPEG_QUALITY, 80])
     assert ok
     assert [has_mark(one) for one in pictures_in(b"--frame\r\n" + jpeg.tobytes())] == [True]
+    inline = b'<img src="data:image/jpeg;base64,' + base64.b64encode(jpeg.tobytes()) + b'">'
+    assert [has_mark(one) for one in pictures_in(inline)] == [True]
     hidden = hide_people(marked_picture(), np.array([BOX], np.float32), "pixelate")
     assert not has_mark(hidden)
 
@@ -90,7 +105,13 @@ def test_the_search_finds_the_mark_where_nothing_hides_it():
 def test_no_route_and_no_file_shows_the_marked_person(dashboard, how, mode):
     page = dashboard(source=MarkedSource(), pipeline=FindsThePerson(how), yaml=f"privacy: {{people: {mode}}}\n")
     wait_until(lambda: page.runner.state.latest() is not None)
-    client = page.browser().client
+    now = int(time.time())
+    put(page.store, [event("x", camera="camera", start=now - 60)], [minute(0, camera="camera", start=now - 90)])
+    browser = page.browser()
+    # Writes a camera file with what is remembered of the scene.
+    points = [{"px": px, "m": m} for px, m in zip(CAMERA.ground_to_image(GROUND).tolist(), GROUND.tolist())]
+    assert browser.send("PUT", "/api/v1/calibration", {"points": points}).status_code == 200
+    client = browser.client
     searched, pictures = 0, 0
     for _, method, path in every_route(create_app(page.site)):
         # The one exception, for admins: it is in the audit log, as test_pages.py checks.
@@ -109,10 +130,56 @@ def test_no_route_and_no_file_shows_the_marked_person(dashboard, how, mode):
             pictures += 1
             assert not has_mark(picture), path
     assert searched >= 20
-    assert pictures >= 2
-    for file in page.folder.rglob("*"):
-        if file.is_file():
-            assert not any(has_mark(picture) for picture in pictures_in(file.read_bytes())), file
+    # Live, still, heat map.
+    assert pictures >= 3
+    back_up(page.store.path, page.folder / "backup.sqlite")
+    files = [file for file in page.folder.rglob("*") if file.is_file()]
+    assert {"camera_calibration_1.yaml", "audit.log", "backup.sqlite"} <= {file.name for file in files}
+    for file in files:
+        assert not any(has_mark(picture) for picture in pictures_in(file.read_bytes())), file
+
+
+class FindsTheMarkedTwo:
+    """A detector that always finds the two marked people."""
+
+    name, input = "marked", InputSpec(width=2, height=2, dtype="uint8")
+
+    def preprocess(self, image):
+        return None, None
+
+    def invoke(self, tensor):
+        return None
+
+    def decode(self, outputs, geometry):
+        return TWO
+
+
+TWO = boxes_of_people(CAMERA, np.array([[0.0, 5.0], [1.0, 5.0]]))
+
+
+@pytest.mark.parametrize("mode", ["pixelate", "blur", "schematic", "show"])
+def test_no_file_of_an_analysis_shows_the_marked_people(tmp_path, monkeypatch, mode):
+    picture = np.full((240, 320, 3), 90, np.uint8)
+    for box in TWO.bbox.round().astype(int):
+        picture = np.where(marked_picture(tuple(box)) == 90, picture, marked_picture(tuple(box)))
+    writer = cv2.VideoWriter(str(tmp_path / "clip.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 10.0, (320, 240))
+    for _ in range(20):
+        writer.write(picture)
+    writer.release()
+    save_camera(CAMERA, tmp_path / "camera.yaml", source="made up", error={})
+    config = parse_config({"calibration": "camera.yaml", "privacy": {"people": mode}}, "c.yaml", tmp_path)
+    monkeypatch.setattr("edge_app.pipeline.open_watched", lambda *_args: FindsTheMarkedTwo())
+    summary = analyze(AnalysisOptions(tmp_path / "clip.avi", tmp_path / "out", config, annotate=True, progress=False))
+    assert summary["violations"]["events"] == 1
+    video = cv2.VideoCapture(str(tmp_path / "out" / "annotated.mp4"))
+    shown = [frame for _ in range(20) if (frame := video.read()[1]) is not None]
+    assert len(shown) == 20
+    stills = list(pictures_in((tmp_path / "out" / "report.html").read_bytes()))
+    assert len(stills) >= 1
+    for file in (tmp_path / "out").iterdir():
+        shown += pictures_in(file.read_bytes())
+    # Shown as they are the search finds them: the same test can fail.
+    assert any(has_mark(one) for one in shown) is (mode == "show")
 
 
 def test_the_admin_s_view_is_the_only_exception_and_is_noted_first(beyond, monkeypatch):
