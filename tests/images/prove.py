@@ -16,6 +16,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,6 +66,7 @@ def main() -> int:
     chosen.work.mkdir(parents=True, exist_ok=True)
     lines, analyses, failed = [], {}, False
     for name in names:
+        lines += [f"## {name}: {IMAGES[name].dockerfile} on Debian {IMAGES[name].suite}", ""]
         try:
             built = build(name, chosen.work, chosen.without_host, chosen.mirror)
             lines += describe(name, built, chosen.work)
@@ -74,8 +76,8 @@ def main() -> int:
                 said = exercise_training(built)
         except (RuntimeError, OSError, subprocess.CalledProcessError) as error:
             # The other images are proven nonetheless.
-            failed, said = True, ["", f"- **failed**: {error}"]
-        lines += [*said, ""]
+            failed, said = True, [f"- **failed**: {error}"]
+        lines += [*said, f"- recorded on {time.strftime('%Y-%m-%d', time.gmtime())}", ""]
     if {"coral-amd64", "coral-arm64"} <= set(analyses):
         said, same = compare(analyses["coral-amd64"], analyses["coral-arm64"])
         lines += ["## arm64 against amd64", "", *said]
@@ -83,7 +85,8 @@ def main() -> int:
     text = "\n".join(lines)
     print(text)
     if chosen.record is not None:
-        chosen.record.write_text(_HEADER.format(names=" ".join(names)) + text + "\n", encoding="utf-8")
+        earlier = chosen.record.read_text(encoding="utf-8") if chosen.record.is_file() else ""
+        chosen.record.write_text(_HEADER + merged(earlier, text), encoding="utf-8")
     return int(failed)
 
 
@@ -93,6 +96,16 @@ Written by `make prove-images`. The Dockerfiles' own instructions were executed 
 arm64 under qemu's user emulation; steps that need a host that could not be reached are named. No Edge TPU was there.
 
 """
+
+
+def merged(earlier: str, text: str) -> str:
+    """Return a record's sections, with those of this run in place of earlier ones; what was not run is kept."""
+    sections: dict[str, str] = {}
+    for part in (earlier, text):
+        for section in re.split(r"^(?=## )", part, flags=re.MULTILINE):
+            if section.startswith("## "):
+                sections[section.splitlines()[0].split(":")[0]] = section.strip()
+    return "\n\n".join(sections[name] for name in sorted(sections)) + "\n"
 
 
 def base_of(image: Image, work: Path, mirror: str) -> Path:
@@ -127,7 +140,7 @@ def describe(name: str, built: Built, work: Path) -> list[str]:
     """Return what was built, in lines of Markdown."""
     image = IMAGES[name]
     tar = work / f"{image.suite}-{image.architecture}.tar"
-    lines = [f"## {name}: {image.dockerfile} on Debian {image.suite}", ""]
+    lines = []
     kept = f", {built.kept} of them in an earlier run that began the same way" if built.kept else ""
     lines.append(
         f"- {built.executed} instructions executed{kept} ({built.seconds:.0f} s), {len(built.skipped)} skipped"

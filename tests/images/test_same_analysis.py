@@ -7,6 +7,7 @@ import numpy as np
 
 from edge_app.config import SAMPLE
 from edge_app.source import VideoFile
+from tests.images.prove import merged
 from tests.images.same_analysis import compare_tracks, write_lossless
 
 
@@ -40,3 +41,11 @@ def test_a_lossless_clip_holds_the_same_pictures(tmp_path):
     assert len(found) == 3
     assert abs(video.fps - 1.0) < 0.01
     assert all(np.array_equal(a, b) for a, b in zip(wanted, found))
+
+
+def test_a_record_keeps_what_was_not_run_this_time():
+    earlier = "# Title\n\nWritten by x.\n\n## b: Dockerfile.b\n\n- old b\n\n## a: Dockerfile.a\n\n- old a\n"
+    assert merged(earlier, "## b: Dockerfile.b\n\n- new b\n") == (
+        "## a: Dockerfile.a\n\n- old a\n\n## b: Dockerfile.b\n\n- new b\n"
+    )
+    assert merged("", "## a: x\n\n- new\n\n") == "## a: x\n\n- new\n"

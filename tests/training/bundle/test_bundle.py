@@ -48,6 +48,7 @@ def test_the_same_content_makes_the_same_bundle(key, tmp_path):
         assert b"PETS 2009" in archive.read("LICENSE.txt")
         golden = json.loads(archive.read("golden.json"))
     assert len(golden["frames"][0]["people"]) >= 2
+    assert golden["reference"] == {"iou": 0.99, "score": 1 / 128}
 
 
 @pytest.mark.parametrize(
