@@ -111,6 +111,13 @@ def run_viewer_bench(rounds: int, seconds: float) -> dict[str, Any]:
         "stalled_against_none_stalled": round(
             statistics.median(with_[1] / without[1] for with_, without in zip(fps["stalled"], fps["one"])), 3
         ),
+        # Unlike frames a second this says something on a busy machine too.
+        "stalled_against_none_stalled_processor": round(
+            statistics.median(
+                (with_[0] / with_[1]) / (without[0] / without[1]) for with_, without in zip(fps["stalled"], fps["one"])
+            ),
+            3,
+        ),
         "rounds": rounds,
         "seconds": seconds,
     }

@@ -32,7 +32,7 @@ class MovingSource(FakeSource):
 @pytest.fixture(scope="module")
 def driver(tmp_path_factory):
     opened = open_chromium(tmp_path_factory.mktemp("profile"))
-    opened.set_page_load_timeout(20)
+    opened.set_page_load_timeout(60)
     yield opened
     opened.quit()
 
@@ -79,7 +79,7 @@ def go(driver, site, path):
 
 def await_(condition):
     """Wait for what a click brings; the machine may be busy."""
-    wait_until(condition, 25.0)
+    wait_until(condition, 60.0)
 
 
 def find(driver, css):
