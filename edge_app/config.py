@@ -20,6 +20,7 @@ from edge_app.errors import UserError, did_you_mean
 from edge_app.model_store.store import installed_model
 from edge_app.motion_gate import MotionGateConfig
 from edge_app.secret import masked
+from edge_app.still_things import StillThingsConfig
 from edge_app.storage.config import StorageConfig
 from edge_app.tiles.config import TilesConfig
 from edge_app.web.dashboard_config import DashboardConfig
@@ -182,6 +183,7 @@ class Config(Section):
     tiles: TilesConfig = Field(default_factory=TilesConfig)
     motion_gate: MotionGateConfig = Field(default_factory=MotionGateConfig)
     camera_watch: CameraWatchConfig = Field(default_factory=CameraWatchConfig)
+    still_things: StillThingsConfig = Field(default_factory=StillThingsConfig)
     tracker: TrackerConfig = Field(default_factory=TrackerConfig)
     distance: DistanceConfig = Field(default_factory=DistanceConfig)
     events: EventConfig = Field(default_factory=EventConfig)

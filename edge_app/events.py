@@ -73,6 +73,12 @@ class EventDetector:
         keys = sorted(key for key, event in self._open.items() if event.last_s == time_s)
         return np.array(keys, np.int64).reshape(-1, 2)
 
+    def forget(self, ids: IntArray) -> None:
+        """Take back open events of tracks that turned out to be nobody."""
+        nobody = set(ids.tolist())
+        if nobody:
+            self._open = {pair: event for pair, event in self._open.items() if nobody.isdisjoint(pair)}
+
     def finish(self) -> tuple[ViolationEvent, ...]:
         """Close every open event; the source has ended."""
         return self._close(lambda event: True)

@@ -211,6 +211,7 @@ class FrameResult:
         violating_pairs: (K, 2) int64, ids of the pairs that are in an open violation at this frame.
         violating_people: ids of the people in at least one of those pairs, ascending.
         closed_events: events that were closed while this frame was processed.
+        things: tracks of what never moves; they are nobody, and not among ``tracks``.
     """
 
     index: int
@@ -222,3 +223,4 @@ class FrameResult:
     violating_pairs: IntArray
     violating_people: IntArray
     closed_events: tuple[ViolationEvent, ...] = field(default=())
+    things: Tracks = field(default_factory=Tracks.empty)

@@ -73,9 +73,9 @@ class Tracker:
         return self._next_id - 1
 
     @property
-    def is_following(self) -> bool:
-        """Whether there is any track, confirmed or not yet, seen in the newest frame or not."""
-        return len(self._id) > 0
+    def following(self) -> int:
+        """Number of tracks, confirmed or not yet, seen in the newest frame or not."""
+        return len(self._id)
 
     def forget(self) -> None:
         """Drop all tracks; ids go on from where they were."""
