@@ -10,14 +10,14 @@ plain to tell, it stays a person.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Optional
+from typing import Any
 
 import cv2
 import numpy as np
 from pydantic import Field
 
 from edge_app.config_section import Section
-from edge_app.records import BoolArray, BoxArray, FloatArray, Image, Tracks
+from edge_app.records import BoolArray, BoxArray, FloatArray, Image, IntArray, Tracks
 
 # Cells into which a box is averaged: ten centimetres of a person each, and much less noise than in a pixel.
 _ROWS, _COLUMNS = 16, 8
@@ -43,6 +43,8 @@ _LEFT_PLACE = 0.5
 _SAME_PLACE_IOU = 0.5
 # Where others cover more than this part of the box nothing can be said.
 _MOST_COVERED = 0.5
+# A block that is covered by more than this is left out.
+_LEAST_OPEN = 0.5
 # Things that are remembered, of which those not seen for the longest time are forgotten.
 _MOST_PLACES = 64
 
@@ -59,27 +61,46 @@ class StillThingsConfig(Section):
 
 
 @dataclass
-class _Place:
-    """A box in which something was taken for a person, and what the picture there looks like.
+class _Places:
+    """P boxes in which something was taken for a person, and what the picture there looks like.
 
     Attributes:
-        box: (4,) pixels.
-        now: (rows, columns) grey levels, averaged over the last moments.
-        unchanged: what it has looked like since ``since_s``.
-        thing: what it looked like when it was found to be a thing; None before.
-        seen_s: when a track was there last.
-        looked_s: when the picture was looked at last.
-        is_thing: nothing has changed for long enough.
+        box: (P, 4) pixels.
+        now: (P, rows, columns) grey levels, averaged over the last moments.
+        unchanged: (P, rows, columns) what it has looked like since ``since_s``, (P,).
+        thing: (P, rows, columns) what it looked like when it was found to be a thing; NaN before.
+        seen_s, looked_s: (P,) when a track was there last, and when the picture was looked at last.
+        is_thing: (P,) nothing has changed for long enough.
     """
 
     box: FloatArray
     now: FloatArray
     unchanged: FloatArray
-    since_s: float
-    seen_s: float
-    looked_s: float
-    thing: Optional[FloatArray] = None
-    is_thing: bool = False
+    thing: FloatArray
+    since_s: FloatArray
+    seen_s: FloatArray
+    looked_s: FloatArray
+    is_thing: BoolArray
+
+    def __len__(self) -> int:
+        return len(self.is_thing)
+
+    @staticmethod
+    def none() -> _Places:
+        return _Places.begin(0.0, np.zeros((0, 4)), np.zeros((0, _ROWS, _COLUMNS)))
+
+    @staticmethod
+    def begin(time_s: float, box: FloatArray, cells: FloatArray) -> _Places:
+        times = np.full(len(box), time_s)
+        unknown = np.full_like(cells, np.nan)
+        nothing = np.zeros(len(box), np.bool_)
+        return _Places(box, cells, cells.copy(), unknown, times, times.copy(), times.copy(), nothing)
+
+    def select(self, rows: IntArray) -> _Places:
+        return _Places(*(value[rows] for value in vars(self).values()))
+
+    def append(self, other: _Places) -> _Places:
+        return _Places(*(np.concatenate(both) for both in zip(vars(self).values(), vars(other).values())))
 
 
 @dataclass
@@ -95,7 +116,7 @@ class StillThings:
     found: int = 0
     _ended: int = 0
     _now: set[int] = field(default_factory=set)
-    _places: list[_Place] = field(default_factory=list)
+    _places: _Places = field(default_factory=_Places.none)
     # Where each track began: foot x, foot y, pixels, and whether it has left that place.
     _began: dict[int, tuple[float, float, bool]] = field(default_factory=dict)
 
@@ -123,20 +144,18 @@ class StillThings:
         """
         self._began = {int(track): self._beginning(tracks, row) for row, track in enumerate(tracks.id)}
         self._ended += len(self._now - self._began.keys())
-        still = np.zeros(len(tracks), np.bool_)
         walks = np.array([has_left for _, _, has_left in self._began.values()], np.bool_)
-        walkers, rest = tracks.bbox[walks], np.concatenate([tracks.bbox[~walks], others])
-        for row, track in enumerate(tracks.id.tolist()):
-            if self._began[track][2]:
-                continue
-            place = self._place_of(tracks.bbox[row])
-            if place is None:
-                place = self._remember(time_s, image, tracks.bbox[row])
-            elif time_s - place.looked_s >= _LOOK_S:
-                self._look(time_s, image, place, _covered(place.box, walkers, rest))
-            if place is not None:
-                place.seen_s = time_s
-                still[row] = place.is_thing
+        stays = np.flatnonzero(~walks)
+        place = self._places_of(time_s, image, tracks.bbox[stays].astype(np.float64))
+        known = place >= 0
+        stays, place = stays[known], place[known]
+        self._places.seen_s[place] = time_s
+        due = np.unique(place[time_s - self._places.looked_s[place] >= _LOOK_S])
+        if len(due):
+            rest = np.concatenate([tracks.bbox[~walks], others]).astype(np.float64)
+            self._look(time_s, image, due, tracks.bbox[walks].astype(np.float64), rest)
+        still = np.zeros(len(tracks), np.bool_)
+        still[stays] = self._places.is_thing[place]
         self._now = set(tracks.id[still].tolist())
         return still
 
@@ -144,24 +163,24 @@ class StillThings:
         """Begin anew: the picture shows another place."""
         self._ended += len(self._now)
         self._now.clear()
-        self._places.clear()
+        self._places = _Places.none()
         self._began.clear()
 
     def state(self) -> dict[str, Any]:
         """Return all that is needed to go on later, as JSON values."""
-        places = [
-            {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in vars(place).items()}
-            for place in self._places
-        ]
+        places = {name: value.tolist() for name, value in vars(self._places).items()}
         began = [[track, *where] for track, where in self._began.items()]
         return {"places": places, "began": began, "now": sorted(self._now), "tracks": self.tracks, "found": self.found}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what ``state`` returned."""
-        self._places = [
-            _Place(**{name: np.array(value) if isinstance(value, list) else value for name, value in place.items()})
-            for place in state["places"]
-        ]
+        empty = _Places.none()
+        self._places = _Places(
+            *(
+                np.array(state["places"][name], value.dtype).reshape(-1, *value.shape[1:])
+                for name, value in vars(empty).items()
+            )
+        )
         self._began = {row[0]: (row[1], row[2], row[3]) for row in state["began"]}
         self._now, self.found = set(state["now"]), state["found"]
         self._ended = state["tracks"] - len(self._now)
@@ -172,111 +191,116 @@ class StillThings:
         height = float(tracks.bbox[row, 3] - tracks.bbox[row, 1])
         return began_x, began_y, has_left or float(np.hypot(x - began_x, y - began_y)) > _LEFT_PLACE * height
 
-    def _place_of(self, bbox: BoxArray) -> Optional[_Place]:
-        if not self._places:
-            return None
-        iou = _overlaps(bbox.astype(np.float64), np.array([place.box for place in self._places]))
-        best = int(iou.argmax())
-        return self._places[best] if iou[best] >= _SAME_PLACE_IOU else None
+    def _places_of(self, time_s: float, image: Image, box: FloatArray) -> IntArray:
+        """Return the (N,) place of each box, which is remembered if it is new; -1 where it is hardly in the picture."""
+        if len(self._places) == 0:
+            best, found = np.full(len(box), -1), np.zeros(len(box), np.bool_)
+        else:
+            iou = _overlaps(box, self._places.box)
+            best = iou.argmax(axis=1)
+            found = iou.max(axis=1) >= _SAME_PLACE_IOU
+        new = np.flatnonzero(~found)
+        cells = _cells(image, box[new])
+        visible = np.isfinite(cells).all(axis=(1, 2))
+        new, cells = new[visible], cells[visible]
+        best = np.where(found, best, -1)
+        if len(new) == 0:
+            return best
+        best[new] = len(self._places) + np.arange(len(new))
+        self._places = self._places.append(_Places.begin(time_s, box[new], cells))
+        if len(self._places) > _MOST_PLACES:
+            self._places.seen_s[best[best >= 0]] = time_s
+            kept = np.sort(np.argsort(-self._places.seen_s, kind="stable")[:_MOST_PLACES])
+            moved = np.full(len(self._places), -1)
+            moved[kept] = np.arange(len(kept))
+            self._places = self._places.select(kept)
+            best = np.where(best >= 0, moved[best], -1)
+        return best
 
-    def _remember(self, time_s: float, image: Image, bbox: BoxArray) -> Optional[_Place]:
-        box = bbox.astype(np.float64)
-        cells = _cells(image, box)
-        if cells is None:
-            return None
-        if len(self._places) >= _MOST_PLACES:
-            self._places.remove(min(self._places, key=lambda place: place.seen_s))
-        place = _Place(box, cells, cells, time_s, time_s, time_s)
-        self._places.append(place)
-        return place
-
-    def _look(self, time_s: float, image: Image, place: _Place, covered: BoolArray) -> None:
-        """Compare the picture with what it was, leaving out what others cover."""
-        cells = _cells(image, place.box)
-        if cells is None:
-            return
-        step_s = time_s - place.looked_s
-        place.looked_s = time_s
-        open_cells = ~covered
-        if open_cells.mean() < 1 - _MOST_COVERED:
-            # Nothing can be said; the clock stands still.
-            place.since_s += step_s
-            return
-        gain = 1 - np.exp(-step_s / _AVERAGE_S)
-        place.now = np.where(open_cells, place.now + gain * (cells - place.now), place.now)
-        if place.thing is not None and is_same(place.thing, place.now, open_cells):
-            place.is_thing = True
-            place.thing = _followed(place.thing, place.now, open_cells, step_s, _DAYLIGHT_S)
-            return
-        place.is_thing = False
-        if not is_same(place.unchanged, place.now, open_cells):
-            place.unchanged, place.since_s = place.now, time_s
-            return
-        been_s = time_s - place.since_s
-        place.unchanged = _followed(
-            place.unchanged, cells if been_s <= _FIRST_S else place.now, open_cells, step_s, been_s
-        )
-        if been_s >= self.config.after_s:
-            self.found += place.thing is None
-            place.is_thing, place.thing = True, place.unchanged
+    def _look(self, time_s: float, image: Image, rows: IntArray, walkers: FloatArray, rest: FloatArray) -> None:
+        """Compare the picture in some places with what it was, leaving out what others cover."""
+        places = self._places
+        step_s = time_s - places.looked_s[rows]
+        places.looked_s[rows] = time_s
+        open_cells = np.array([~_covered(places.box[row], walkers, rest) for row in rows])
+        clear = open_cells.mean(axis=(1, 2)) >= 1 - _MOST_COVERED
+        # Where nothing can be said the clock stands still.
+        places.since_s[rows[~clear]] += step_s[~clear]
+        cells = _cells(image, places.box[rows])
+        clear &= np.isfinite(cells).all(axis=(1, 2))
+        rows, cells, open_cells, step_s = rows[clear], cells[clear], open_cells[clear], step_s[clear]
+        places.now[rows] = _moved(places.now[rows], cells, open_cells, 1 - np.exp(-step_s / _AVERAGE_S))
+        daylight = 1 - np.exp(-step_s / _DAYLIGHT_S)
+        again = is_same(places.thing[rows], places.now[rows], open_cells)
+        same = is_same(places.unchanged[rows], places.now[rows], open_cells)
+        places.thing[rows] = _moved(places.thing[rows], places.now[rows], open_cells & again[:, None, None], daylight)
+        been_s = time_s - places.since_s[rows]
+        fresh = been_s <= _FIRST_S
+        newest = np.where(fresh[:, None, None], cells, places.now[rows])
+        gain = np.where(fresh, step_s / np.maximum(been_s + step_s, 1e-9), daylight)
+        followed = _moved(places.unchanged[rows], newest, open_cells, gain)
+        places.unchanged[rows] = np.where(same[:, None, None], followed, places.now[rows])
+        places.since_s[rows[~same]] = time_s
+        ripe = same & (been_s >= self.config.after_s) & ~again
+        self.found += int((ripe & np.isnan(places.thing[rows]).any(axis=(1, 2))).sum())
+        places.thing[rows[ripe]] = places.unchanged[rows[ripe]]
+        places.is_thing[rows] = again | ripe
 
 
-def is_same(before: FloatArray, now: FloatArray, open_cells: BoolArray) -> bool:
-    """Tell whether two looks at a box show the same to well within the sway of a person.
+def is_same(before: FloatArray, now: FloatArray, open_cells: BoolArray) -> BoolArray:
+    """Tell whether two looks at each of P boxes show the same to well within the sway of a person.
 
     Args:
-        before: (rows, columns) grey levels.
-        now: of the same box.
-        open_cells: (rows, columns) bool, cells to compare.
+        before: (P, rows, columns) grey levels; NaN is not the same as anything.
+        now: of the same boxes.
+        open_cells: (P, rows, columns) bool, cells to compare.
 
     Returns:
-        False too where there is too little contrast to tell.
+        (P,) bool, False too where there is too little contrast to tell.
     """
-    light, seen = before[open_cells], now[open_cells]
+    share = open_cells / np.maximum(open_cells.sum(axis=(1, 2), keepdims=True), 1)
     # Light changes all cells together: brighter by a factor and a constant.
-    deviation = light - light.mean()
-    factor = float(deviation @ (seen - seen.mean())) / max(float(deviation @ deviation), 1e-9)
-    change = now - seen.mean() - factor * (before - light.mean())
-    contrast = _contrast(before) * max(abs(factor), 1e-9)
-    if np.sqrt((contrast[open_cells] ** 2).mean()) < _LEAST_CONTRAST:
-        return False
+    was = before - (share * before).sum(axis=(1, 2), keepdims=True)
+    seen = now - (share * now).sum(axis=(1, 2), keepdims=True)
+    factor = (share * was * seen).sum(axis=(1, 2)) / np.maximum((share * was * was).sum(axis=(1, 2)), 1e-9)
+    change = (seen - factor[:, None, None] * was) ** 2
+    down, right = np.gradient(now, axis=(1, 2))
+    contrast = down * down + right * right
+    enough = (share * contrast).sum(axis=(1, 2)) >= _LEAST_CONTRAST**2
     weight = _by_blocks(open_cells.astype(np.float64))
-    judged = weight >= 0.5
-    changed = np.sqrt(_by_blocks(np.where(open_cells, change, 0.0) ** 2)[judged] / weight[judged])
-    textured = np.sqrt(_by_blocks(np.where(open_cells, contrast, 0.0) ** 2)[judged] / weight[judged])
-    return bool((changed <= np.maximum(_FLOOR, _SWAY * textured)).all())
+    changed, textured = _by_blocks(open_cells * change), _by_blocks(open_cells * contrast)
+    limit = np.maximum(_FLOOR**2 * weight, _SWAY**2 * textured)
+    quiet = (changed <= limit) | (weight < _LEAST_OPEN)
+    result: BoolArray = enough & quiet.all(axis=(1, 2))
+    return result
 
 
-def _followed(before: FloatArray, now: FloatArray, open_cells: BoolArray, step_s: float, been_s: float) -> FloatArray:
-    """Return the memory of a place, that is ``been_s`` old, moved a little towards what it looks like now."""
-    gain = step_s / (been_s + step_s) if been_s <= _FIRST_S else 1 - np.exp(-step_s / _DAYLIGHT_S)
-    return np.where(open_cells, before + gain * (now - before), before)
+def _moved(before: FloatArray, now: FloatArray, open_cells: BoolArray, gain: FloatArray) -> FloatArray:
+    """Return (P, rows, columns) what is remembered of P places, moved a part ``gain``, (P,), towards what is seen."""
+    return np.where(open_cells, before + gain[:, None, None] * (now - before), before)
 
 
-def _cells(image: Image, box: FloatArray) -> Optional[FloatArray]:
-    """Return the (rows, columns) mean grey levels of a box; None where too little of it lies in the picture."""
+def _cells(image: Image, box: FloatArray) -> FloatArray:
+    """Return the (P, rows, columns) mean grey levels of boxes; NaN where too little of one lies in the picture."""
     height, width = image.shape[:2]
-    left, top = np.maximum(np.round(box[:2]).astype(int), 0).tolist()
-    right, bottom = np.minimum(np.round(box[2:]).astype(int), [width, height]).tolist()
-    if right - left < _COLUMNS // 2 or bottom - top < _ROWS // 2:
-        return None
-    cells = cv2.resize(image[top:bottom, left:right], (_COLUMNS, _ROWS), interpolation=cv2.INTER_AREA)
-    return cells.astype(np.float64).mean(axis=2)
-
-
-def _contrast(cells: FloatArray) -> FloatArray:
-    """Return how much the grey level changes from cell to cell, at each cell."""
-    down, right = np.gradient(cells)
-    strength: FloatArray = np.hypot(down, right)
-    return strength
+    cells = np.full((len(box), _ROWS, _COLUMNS), np.nan)
+    low = np.maximum(np.round(box[:, :2]), 0).astype(np.int64).tolist()
+    high = np.minimum(np.round(box[:, 2:]), [width, height]).astype(np.int64).tolist()
+    for row, ((left, top), (right, bottom)) in enumerate(zip(low, high)):
+        if right - left >= _COLUMNS // 2 and bottom - top >= _ROWS // 2:
+            few = cv2.resize(image[top:bottom, left:right], (_COLUMNS, _ROWS), interpolation=cv2.INTER_AREA)
+            cells[row] = few.mean(axis=2)
+    return cells
 
 
 def _by_blocks(cells: FloatArray) -> FloatArray:
-    blocks: FloatArray = cells.reshape(_ROWS // _BLOCK, _BLOCK, _COLUMNS // _BLOCK, _BLOCK).mean(axis=(1, 3))
-    return blocks
+    """Return the (P, rows, columns) means of blocks of cells."""
+    blocks = cells.reshape(len(cells), _ROWS // _BLOCK, _BLOCK, _COLUMNS // _BLOCK, _BLOCK)
+    means: FloatArray = blocks.mean(axis=(2, 4))
+    return means
 
 
-def _covered(box: FloatArray, walkers: BoxArray, rest: BoxArray) -> BoolArray:
+def _covered(box: FloatArray, walkers: FloatArray, rest: FloatArray) -> BoolArray:
     """Return which cells of a box are covered by people who walk, or by boxes that do not show the same as it.
 
     Args:
@@ -284,8 +308,8 @@ def _covered(box: FloatArray, walkers: BoxArray, rest: BoxArray) -> BoolArray:
         walkers, rest: (M, 4) and (K, 4) pixels.
     """
     covered = np.zeros((_ROWS, _COLUMNS), np.bool_)
-    rest = rest[_overlaps(box, rest.astype(np.float64)) < _SAME_PLACE_IOU]
-    others = np.concatenate([walkers, rest]).astype(np.float64)
+    rest = rest[_overlaps(box[None], rest)[0] < _SAME_PLACE_IOU]
+    others = np.concatenate([walkers, rest])
     near = (others[:, :2] < box[2:]).all(axis=1) & (others[:, 2:] > box[:2]).all(axis=1)
     cell = np.maximum(box[2:] - box[:2], 1e-6) / [_COLUMNS, _ROWS]
     low = np.maximum(np.floor((others[near, :2] - box[:2]) / cell), 0).astype(np.int64)
@@ -295,10 +319,12 @@ def _covered(box: FloatArray, walkers: BoxArray, rest: BoxArray) -> BoolArray:
     return covered
 
 
-def _overlaps(box: FloatArray, boxes: FloatArray) -> FloatArray:
-    """Return the (M,) IoU of one box with (M, 4) others."""
-    low, high = np.maximum(boxes[:, :2], box[:2]), np.minimum(boxes[:, 2:], box[2:])
-    shared = np.prod(np.maximum(high - low, 0.0), axis=1)
-    area = float(np.prod(box[2:] - box[:2]))
-    iou: FloatArray = shared / np.maximum(area + np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) - shared, 1e-9)
+def _overlaps(boxes: FloatArray, others: FloatArray) -> FloatArray:
+    """Return the (N, M) IoU of (N, 4) boxes with (M, 4) others."""
+    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
+    shared = np.prod(np.maximum(high - low, 0.0), axis=2)
+    area = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+    area_of_others = np.prod(others[:, 2:] - others[:, :2], axis=1)
+    iou: FloatArray = shared / np.maximum(area[:, None] + area_of_others[None] - shared, 1e-9)
     return iou
