@@ -96,7 +96,18 @@ class ModelConfig(Section):
 class TrackerConfig(Section):
     """When a track is born, confirmed and given up; all in seconds of frame time."""
 
-    confirm_hits: int = Field(3, ge=1, le=100, description="detections in a row before a track counts")
+    confirm_hits: int = Field(
+        3,
+        ge=1,
+        le=100,
+        description="detections before a track counts; sure ones count for more than one, weak for less",
+    )
+    coast_s: float = Field(
+        0.3,
+        ge=0,
+        le=5,
+        description="seconds for which a person who is missed is still reported, where expected; makes no event",
+    )
     max_lost_s: float = Field(1.5, gt=0, le=60, description="seconds without a detection before a track ends")
 
 

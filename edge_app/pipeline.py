@@ -25,8 +25,19 @@ from edge_app.ground_plane import locate
 from edge_app.groups import GroupDetector
 from edge_app.metrics import SceneMetrics
 from edge_app.model_store.trial import open_watched
-from edge_app.records import Detections, Frame, FrameResult, GroundPoints, Image, Pairs, Tracks, ViolationEvent
+from edge_app.records import (
+    Detections,
+    Frame,
+    FrameResult,
+    GroundPoints,
+    Image,
+    IntArray,
+    Pairs,
+    Tracks,
+    ViolationEvent,
+)
 from edge_app.still_things import StillThings
+from edge_app.successors import Successors
 from edge_app.tiles.tiled_detector import TiledDetector, with_tiles
 from edge_app.tracking import Tracker
 
@@ -63,6 +74,7 @@ class Pipeline:
         self._tracker = Tracker(config.tracker, config.model.score_threshold)
         self._groups = GroupDetector(config.groups) if config.groups.enabled else None
         self._events = EventDetector(config.distance.threshold_m, config.events)
+        self._successors = Successors(config.events.max_gap_s)
         self.metrics = SceneMetrics(config.metrics) if camera is not None else None
         self._pending: deque[tuple[Config, Optional[CameraModel]]] = deque(maxlen=1)
         self._config = config
@@ -179,7 +191,7 @@ class Pipeline:
         tracks, things = self._set_things_apart(time_s, tracks)
         ground = locate(camera, tracks)
         pairs = self._measure(time_s, tracks, ground)
-        closed = self._events.update(time_s, pairs)
+        closed = self._events.update(time_s, _between(pairs, tracks.id[tracks.observed]))
         violating = self._events.violating_pairs(time_s)
         result = FrameResult(
             index, time_s, detections, tracks, ground, pairs, violating, np.unique(violating), cut_off + closed, things
@@ -199,6 +211,7 @@ class Pipeline:
             "tracker": self._tracker.state(),
             "groups": groups,
             "events": self._events.state(),
+            "successors": self._successors.state(),
             "metrics": self.metrics.state() if self.metrics is not None else None,
             "dropped_impossible": self.dropped_impossible,
             "dropped_duplicates": self.dropped_duplicates,
@@ -212,6 +225,7 @@ class Pipeline:
         if self._groups is not None:
             self._groups.restore(state["groups"])
         self._events.restore(state["events"])
+        self._successors.restore(state["successors"])
         if self.metrics is not None:
             self.metrics.restore(state["metrics"])
         self.dropped_impossible = state["dropped_impossible"]
@@ -236,6 +250,7 @@ class Pipeline:
         numbering = self._events.state()
         self._events = EventDetector(config.distance.threshold_m, config.events)
         self._events.restore(numbering)
+        self._successors = Successors(config.events.max_gap_s)
         self.metrics = SceneMetrics(config.metrics) if self.camera is not None else None
         self._watch = _camera_watch(config) if self.camera is not None else None
         return cut_off
@@ -257,13 +272,20 @@ class Pipeline:
         return tracks[~is_thing], things
 
     def _measure(self, time_s: float, tracks: Tracks, ground: GroundPoints) -> Pairs:
-        """Measure between people who were really seen in this frame; predicted positions prove nothing."""
-        seen = tracks.observed
+        """Measure between people who are seen, or were just before; nobody knows where those are who are lost."""
+        seen = tracks.present
         visible = ground[seen]
+        for lost, new in self._successors.update(time_s, tracks.id[seen], visible):
+            self._events.go_on(lost, new)
         pairs = measure_pairs(tracks.id[seen], visible, self._threshold_m)
         if self._groups is None:
             return pairs
         return replace(pairs, same_group=self._groups.update(time_s, tracks.id[seen], visible, pairs))
+
+
+def _between(pairs: Pairs, ids: IntArray) -> Pairs:
+    """Return the pairs of people who are both among ``ids``: predicted positions neither make nor prolong an event."""
+    return pairs[np.isin(pairs.id_a, ids) & np.isin(pairs.id_b, ids)]
 
 
 def _camera_watch(config: Config) -> Optional[CameraWatch]:

@@ -76,6 +76,8 @@ class Tracks:
         foot: (N, 2) float64, source pixels; smoothed bottom centre of the box, where the person touches the ground.
         foot_cov: (N, 2, 2) float64, pixels², covariance of ``foot``.
         observed: (N,) bool, a detection was assigned in this very frame (else the position is predicted).
+        present: (N,) bool, observed now or so shortly before (``tracker.coast_s``) that the person is there for sure;
+            as ``observed`` where it is not given.
     """
 
     id: IntArray
@@ -84,6 +86,11 @@ class Tracks:
     foot: FloatArray
     foot_cov: FloatArray
     observed: BoolArray
+    present: BoolArray = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.present is None:
+            object.__setattr__(self, "present", self.observed)
 
     def __len__(self) -> int:
         return len(self.id)
@@ -96,6 +103,7 @@ class Tracks:
             self.foot[selection],
             self.foot_cov[selection],
             self.observed[selection],
+            self.present[selection],
         )
 
     @staticmethod
@@ -164,6 +172,11 @@ class Pairs:
 
     def __len__(self) -> int:
         return len(self.id_a)
+
+    def __getitem__(self, selection: BoolArray | IntArray) -> Pairs:
+        together = None if self.same_group is None else self.same_group[selection]
+        numbers = (self.id_a, self.id_b, self.distance_m, self.sigma_m, self.p_violation)
+        return Pairs(*(values[selection] for values in numbers), together)
 
     @staticmethod
     def empty() -> Pairs:

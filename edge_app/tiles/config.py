@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Optional
 
 from pydantic import Field
 
@@ -12,8 +12,10 @@ from edge_app.config_section import Section
 class TilesConfig(Section):
     """Looking closer at far people, at the cost of one inference a tile."""
 
-    mode: Literal["off", "auto", "on"] = Field(
-        "off", description="on: all tiles in every frame; auto: as many as the time allows, those with people first"
+    mode: Optional[Literal["off", "auto", "on"]] = Field(
+        None,
+        description="on: all tiles in every frame; auto: as many as the time allows, those with people first; default: "
+        "auto with a calibration that knows how tall people are in the picture, else off",
     )
     min_person_px: float = Field(
         64.0, gt=0, le=1000, description="tiles lie where a person would be shorter than this in the model's input"
