@@ -266,7 +266,7 @@ class Pipeline:
             return tracks, Tracks.empty()
         if image is None:
             return tracks, Tracks.empty()
-        is_thing = self.still_things.update(time_s, image, tracks, self._people)
+        is_thing = self.still_things.update(time_s, image, tracks)
         things = tracks[is_thing]
         self._events.forget(things.id)
         return tracks[~is_thing], things

@@ -17,35 +17,40 @@ import numpy as np
 from pydantic import Field
 
 from edge_app.config_section import Section
-from edge_app.records import BoolArray, BoxArray, FloatArray, Image, IntArray, Tracks
+from edge_app.records import BoolArray, FloatArray, Image, IntArray, Tracks
 
 # Cells into which a box is averaged: ten centimetres of a person each, and much less noise than in a pixel.
 _ROWS, _COLUMNS = 16, 8
 # Cells are judged in blocks of so many rows and columns: a head that turns changes little of the whole.
 _BLOCK = 4
-# A sway of one centimetre is a tenth of a cell; what is behind does not sway, which leaves this part of the contrast
-# between neighbouring cells. Five people who stood at a table (75 s of the one-by-one demonstration video, at sizes of
-# 300 to 35 pixels) never went three seconds without more change than that; a drawn figure that sways by 1 cm never
-# seven. The table itself did not change, with noise of 8 grey levels and coarse JPEG neither.
-_SWAY = 0.04
+# A sway of one centimetre is a tenth of a cell; what is behind does not sway, light may explain a part, and that leaves
+# this of the contrast between neighbouring cells. Five people who stood at a table (75 s of the one-by-one
+# demonstration video) never went seven seconds without more change than that, a drawn figure that sways by 1 cm never
+# five. The table itself did not change, noise and JPEG are no change, nor are clouds that darken the sunlit half by a
+# tenth within half a minute.
+_SWAY = 0.03
 # Grey levels that compression and noise leave in an averaged cell. With less contrast than this between cells even a
 # sway of two centimetres would drown in them: nothing can be said.
-_FLOOR = 0.8
+_FLOOR = 0.7
 _LEAST_CONTRAST = 10.0
 # A picture each quarter of a second, and averages over about this long: noise goes, sway stays.
 _LOOK_S = 0.25
 _AVERAGE_S = 0.6
+# Light makes a block brighter or darker by a factor within these.
+_FACTOR = (0.5, 2.0)
 # What is remembered is the mean of the first moments; while nothing changes it then follows the daylight this slowly.
 _FIRST_S = 2.0
-_DAYLIGHT_S = 30.0
+_DAYLIGHT_S = 3.0
 # Whoever went so far from where the track began, in parts of the height, is a person.
 _LEFT_PLACE = 0.5
 _SAME_PLACE_IOU = 0.5
+# Nobody who passes in front of a thing stays there for so long.
+_SETTLE_S = 3.0
 # Where others cover more than this part of the box nothing can be said.
 _MOST_COVERED = 0.5
 # A block that is covered by more than this is left out.
 _LEAST_OPEN = 0.5
-# Things that are remembered, of which those not seen for the longest time are forgotten.
+# Places that are remembered; those without a thing, and not seen for the longest time, are forgotten first.
 _MOST_PLACES = 64
 
 
@@ -119,6 +124,8 @@ class StillThings:
     _places: _Places = field(default_factory=_Places.none)
     # Where each track began: foot x, foot y, pixels, and whether it has left that place.
     _began: dict[int, tuple[float, float, bool]] = field(default_factory=dict)
+    # Since when tracks have been where a known thing is.
+    _resting: dict[int, float] = field(default_factory=dict)
 
     @property
     def things_now(self) -> int:
@@ -130,19 +137,19 @@ class StillThings:
         """Number of tracks, so far, that are things or were to their end."""
         return self._ended + len(self._now)
 
-    def update(self, time_s: float, image: Image, tracks: Tracks, others: BoxArray) -> BoolArray:
+    def update(self, time_s: float, image: Image, tracks: Tracks) -> BoolArray:
         """Tell which tracks are things.
 
         Args:
             time_s: frame time.
             image: (H, W, 3) BGR, of this frame.
             tracks: N tracks.
-            others: (M, 4) everything that was detected; what covers a thing, as walkers do, does not change it.
 
         Returns:
             (N,) bool.
         """
         self._began = {int(track): self._beginning(tracks, row) for row, track in enumerate(tracks.id)}
+        self._settle(time_s, tracks)
         self._ended += len(self._now - self._began.keys())
         walks = np.array([has_left for _, _, has_left in self._began.values()], np.bool_)
         stays = np.flatnonzero(~walks)
@@ -152,8 +159,7 @@ class StillThings:
         self._places.seen_s[place] = time_s
         due = np.unique(place[time_s - self._places.looked_s[place] >= _LOOK_S])
         if len(due):
-            rest = np.concatenate([tracks.bbox[~walks], others]).astype(np.float64)
-            self._look(time_s, image, due, tracks.bbox[walks].astype(np.float64), rest)
+            self._look(time_s, image, due, tracks.bbox[walks].astype(np.float64))
         still = np.zeros(len(tracks), np.bool_)
         still[stays] = self._places.is_thing[place]
         self._now = set(tracks.id[still].tolist())
@@ -165,12 +171,15 @@ class StillThings:
         self._now.clear()
         self._places = _Places.none()
         self._began.clear()
+        self._resting.clear()
 
     def state(self) -> dict[str, Any]:
         """Return all that is needed to go on later, as JSON values."""
         places = {name: value.tolist() for name, value in vars(self._places).items()}
+        resting = [[track, since_s] for track, since_s in self._resting.items()]
         began = [[track, *where] for track, where in self._began.items()]
-        return {"places": places, "began": began, "now": sorted(self._now), "tracks": self.tracks, "found": self.found}
+        counts = {"now": sorted(self._now), "tracks": self.tracks, "found": self.found}
+        return {"places": places, "began": began, "resting": resting, **counts}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what ``state`` returned."""
@@ -182,6 +191,7 @@ class StillThings:
             )
         )
         self._began = {row[0]: (row[1], row[2], row[3]) for row in state["began"]}
+        self._resting = {row[0]: row[1] for row in state["resting"]}
         self._now, self.found = set(state["now"]), state["found"]
         self._ended = state["tracks"] - len(self._now)
 
@@ -190,6 +200,21 @@ class StillThings:
         began_x, began_y, has_left = self._began.get(int(tracks.id[row]), (x, y, False))
         height = float(tracks.bbox[row, 3] - tracks.bbox[row, 1])
         return began_x, began_y, has_left or float(np.hypot(x - began_x, y - began_y)) > _LEFT_PLACE * height
+
+    def _settle(self, time_s: float, tracks: Tracks) -> None:
+        """Let tracks that came to rest on a known thing begin there: who passed in front may have led them astray."""
+        known = np.isfinite(self._places.thing).all(axis=(1, 2))
+        if not known.any():
+            self._resting.clear()
+            return
+        iou = _overlaps(tracks.bbox.astype(np.float64), self._places.box[known])
+        resting = tracks.id[(iou >= _SAME_PLACE_IOU).any(axis=1)].tolist()
+        self._resting = {track: self._resting.get(track, time_s) for track in resting}
+        for track, since_s in self._resting.items():
+            has_left = self._began[track][2]
+            if has_left and time_s - since_s >= _SETTLE_S:
+                row = int(np.flatnonzero(tracks.id == track)[0])
+                self._began[track] = (*tracks.foot[row].tolist(), False)
 
     def _places_of(self, time_s: float, image: Image, box: FloatArray) -> IntArray:
         """Return the (N,) place of each box, which is remembered if it is new; -1 where it is hardly in the picture."""
@@ -210,19 +235,20 @@ class StillThings:
         self._places = self._places.append(_Places.begin(time_s, box[new], cells))
         if len(self._places) > _MOST_PLACES:
             self._places.seen_s[best[best >= 0]] = time_s
-            kept = np.sort(np.argsort(-self._places.seen_s, kind="stable")[:_MOST_PLACES])
+            known = np.isfinite(self._places.thing).all(axis=(1, 2))
+            kept = np.sort(np.lexsort((-self._places.seen_s, ~known))[:_MOST_PLACES])
             moved = np.full(len(self._places), -1)
             moved[kept] = np.arange(len(kept))
             self._places = self._places.select(kept)
             best = np.where(best >= 0, moved[best], -1)
         return best
 
-    def _look(self, time_s: float, image: Image, rows: IntArray, walkers: FloatArray, rest: FloatArray) -> None:
-        """Compare the picture in some places with what it was, leaving out what others cover."""
+    def _look(self, time_s: float, image: Image, rows: IntArray, walkers: FloatArray) -> None:
+        """Compare the picture in some places with what it was, leaving out what walkers cover."""
         places = self._places
         step_s = time_s - places.looked_s[rows]
         places.looked_s[rows] = time_s
-        open_cells = np.array([~_covered(places.box[row], walkers, rest) for row in rows])
+        open_cells = np.array([~_covered(places.box[row], walkers) for row in rows])
         clear = open_cells.mean(axis=(1, 2)) >= 1 - _MOST_COVERED
         # Where nothing can be said the clock stands still.
         places.since_s[rows[~clear]] += step_s[~clear]
@@ -259,15 +285,16 @@ def is_same(before: FloatArray, now: FloatArray, open_cells: BoolArray) -> BoolA
         (P,) bool, False too where there is too little contrast to tell.
     """
     share = open_cells / np.maximum(open_cells.sum(axis=(1, 2), keepdims=True), 1)
-    # Light changes all cells together: brighter by a factor and a constant.
-    was = before - (share * before).sum(axis=(1, 2), keepdims=True)
-    seen = now - (share * now).sum(axis=(1, 2), keepdims=True)
-    factor = (share * was * seen).sum(axis=(1, 2)) / np.maximum((share * was * was).sum(axis=(1, 2)), 1e-9)
-    change = (seen - factor[:, None, None] * was) ** 2
+    weight = _by_blocks(open_cells.astype(np.float64))
+    part = open_cells / np.maximum(_to_cells(weight), 1e-9)
+    # Light changes the cells of a block together, brighter by a factor and a constant; sun and shade each in their way.
+    was = before - _to_cells(_by_blocks(part * before))
+    seen = now - _to_cells(_by_blocks(part * now))
+    factor = _by_blocks(part * was * seen) / np.maximum(_by_blocks(part * was * was), 1e-9)
+    change = (seen - _to_cells(np.clip(factor, *_FACTOR)) * was) ** 2
     down, right = np.gradient(now, axis=(1, 2))
     contrast = down * down + right * right
     enough = (share * contrast).sum(axis=(1, 2)) >= _LEAST_CONTRAST**2
-    weight = _by_blocks(open_cells.astype(np.float64))
     changed, textured = _by_blocks(open_cells * change), _by_blocks(open_cells * contrast)
     limit = np.maximum(_FLOOR**2 * weight, _SWAY**2 * textured)
     quiet = (changed <= limit) | (weight < _LEAST_OPEN)
@@ -293,6 +320,11 @@ def _cells(image: Image, box: FloatArray) -> FloatArray:
     return cells
 
 
+def _to_cells(blocks: FloatArray) -> FloatArray:
+    """Return (P, rows, columns) cells that have the values of their blocks."""
+    return np.repeat(np.repeat(blocks, _BLOCK, axis=1), _BLOCK, axis=2)
+
+
 def _by_blocks(cells: FloatArray) -> FloatArray:
     """Return the (P, rows, columns) means of blocks of cells."""
     blocks = cells.reshape(len(cells), _ROWS // _BLOCK, _BLOCK, _COLUMNS // _BLOCK, _BLOCK)
@@ -300,20 +332,13 @@ def _by_blocks(cells: FloatArray) -> FloatArray:
     return means
 
 
-def _covered(box: FloatArray, walkers: FloatArray, rest: FloatArray) -> BoolArray:
-    """Return which cells of a box are covered by people who walk, or by boxes that do not show the same as it.
-
-    Args:
-        box: (4,) pixels.
-        walkers, rest: (M, 4) and (K, 4) pixels.
-    """
+def _covered(box: FloatArray, walkers: FloatArray) -> BoolArray:
+    """Return which cells of a (4,) box are covered by people who walk, (M, 4) boxes."""
     covered = np.zeros((_ROWS, _COLUMNS), np.bool_)
-    rest = rest[_overlaps(box[None], rest)[0] < _SAME_PLACE_IOU]
-    others = np.concatenate([walkers, rest])
-    near = (others[:, :2] < box[2:]).all(axis=1) & (others[:, 2:] > box[:2]).all(axis=1)
+    near = (walkers[:, :2] < box[2:]).all(axis=1) & (walkers[:, 2:] > box[:2]).all(axis=1)
     cell = np.maximum(box[2:] - box[:2], 1e-6) / [_COLUMNS, _ROWS]
-    low = np.maximum(np.floor((others[near, :2] - box[:2]) / cell), 0).astype(np.int64)
-    high = np.maximum(np.ceil((others[near, 2:] - box[:2]) / cell), 0).astype(np.int64)
+    low = np.maximum(np.floor((walkers[near, :2] - box[:2]) / cell), 0).astype(np.int64)
+    high = np.maximum(np.ceil((walkers[near, 2:] - box[:2]) / cell), 0).astype(np.int64)
     for (left, top), (right, bottom) in zip(low.tolist(), high.tolist()):
         covered[top:bottom, left:right] = True
     return covered

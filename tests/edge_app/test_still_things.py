@@ -17,7 +17,6 @@ from tests.edge_app.synthetic import boxes_of_people
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 DEMO = SHARED / "data" / "demo" / "one-by-one-person-detection.mp4"
 BOX = (80.0, 10.0, 120.0, 110.0)
-NOBODY = np.zeros((0, 4), np.float32)
 FPS = 8.0
 # Seconds without change that make a thing, by default, and after which it is one for sure.
 AFTER_S = StillThingsConfig().after_s
@@ -69,7 +68,7 @@ def verdicts(pictures, tracks=None, still=None, from_s=0.0):
     said = []
     for index, picture in enumerate(pictures):
         here = tracks(index) if tracks else track()
-        said.append(bool(still.update(from_s + index / FPS, picture, here, NOBODY)[0]))
+        said.append(bool(still.update(from_s + index / FPS, picture, here)[0]))
     return said
 
 
@@ -105,6 +104,14 @@ def test_slow_daylight_and_sudden_exposure_do_not_make_a_thing_a_person():
     assert all(said[int(SURE_S * FPS) :])
 
 
+def test_clouds_over_a_half_sunlit_place_do_not_make_a_thing_a_person():
+    rng = np.random.default_rng(3)
+    sunlit = np.zeros((120, 200, 1))
+    sunlit[:, :100], sunlit[60:] = 1.0, 1.0
+    light = [1 + sunlit * 0.1 * np.sin(2 * np.pi * index / FPS / 30) for index in range(int(30 * FPS))]
+    assert all(verdicts(camera_sees(room() * part, rng) for part in light)[int(SURE_S * FPS) :])
+
+
 def test_a_thing_comes_back_as_soon_as_it_changes_and_is_known_again_when_it_is_as_before():
     rng = np.random.default_rng(4)
     empty, figure = room(), somebody(room())
@@ -119,11 +126,11 @@ def test_who_passes_in_front_of_a_thing_does_not_bring_it_back():
     rng = np.random.default_rng(5)
     still, here, said = StillThings(StillThingsConfig()), track(), []
     for index in range(int((SURE_S + 3.5) * FPS)):
-        left = 10.0 + 40.0 * max(0.0, index / FPS - SURE_S)
+        left = -60.0 + 60.0 * max(0.0, index / FPS - SURE_S)
         passer = (left, 8.0, left + 30.0, 118.0)
         both = Tracks(*(np.concatenate(pair) for pair in zip(vars(here).values(), vars(track(passer, 2)).values())))
-        picture = camera_sees(somebody(room(), box=passer), rng)
-        said.append(still.update(index / FPS, picture, both, NOBODY)[0])
+        picture = camera_sees(somebody(room(), box=passer) if left >= 12 else room(), rng)
+        said.append(still.update(index / FPS, picture, both)[0])
     assert all(said[int(SURE_S * FPS) :])
 
 
@@ -137,12 +144,24 @@ def test_a_person_who_walked_here_is_never_a_thing_however_still():
     assert not any(verdicts((camera_sees(room(), rng) for _ in range(int(20 * FPS))), tracks=arriving))
 
 
+def test_a_track_that_a_passer_led_astray_and_that_came_back_to_the_thing_is_a_thing_again():
+    rng = np.random.default_rng(13)
+
+    def astray(index):
+        shift = 60.0 if SURE_S <= index / FPS < SURE_S + 1 else 0.0
+        return track((BOX[0] + shift, BOX[1], BOX[2] + shift, BOX[3]))
+
+    said = verdicts((camera_sees(room(), rng) for _ in range(int((SURE_S + 6) * FPS))), tracks=astray)
+    assert said[int(SURE_S * FPS) - 1] and not said[int((SURE_S + 0.5) * FPS)]
+    assert said[-1]
+
+
 def test_a_flickering_detection_of_a_known_thing_is_a_thing_at_once_under_its_new_id():
     rng = np.random.default_rng(7)
     still = StillThings(StillThingsConfig())
     verdicts((camera_sees(room(), rng) for _ in range(int(SURE_S * FPS))), still=still)
     nobody = Tracks.empty()
-    still.update(SURE_S, camera_sees(room(), rng), nobody, NOBODY)
+    still.update(SURE_S, camera_sees(room(), rng), nobody)
     assert still.tracks == 1
     later = verdicts([camera_sees(room(), rng)] * 2, lambda _: track(identity=2), still, from_s=40.0)
     assert later == [True, True]
