@@ -175,8 +175,14 @@ class Pairs:
 
     def __getitem__(self, selection: BoolArray | IntArray) -> Pairs:
         together = None if self.same_group is None else self.same_group[selection]
-        numbers = (self.id_a, self.id_b, self.distance_m, self.sigma_m, self.p_violation)
-        return Pairs(*(values[selection] for values in numbers), together)
+        return Pairs(
+            self.id_a[selection],
+            self.id_b[selection],
+            self.distance_m[selection],
+            self.sigma_m[selection],
+            self.p_violation[selection],
+            together,
+        )
 
     @staticmethod
     def empty() -> Pairs:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, Optional
+from typing import Any, Literal, Optional
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from edge_app.config_section import Section
 
@@ -24,3 +24,9 @@ class TilesConfig(Section):
     budget_ms: float = Field(
         100.0, gt=0, le=10000, description="auto, run only: time for all inferences of one frame, milliseconds"
     )
+
+    @field_validator("mode", mode="before")
+    @classmethod
+    def _as_people_write_it(cls, value: Any) -> Any:
+        """Take YAML's on and off, which it reads as yes and no, as the words that they are."""
+        return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
