@@ -21,6 +21,7 @@ from edge_app.kernels import Kernels
 from edge_app.model_store.store import installed_model
 from edge_app.motion_gate import MotionGateConfig
 from edge_app.secret import masked
+from edge_app.still_things import StillThingsConfig
 from edge_app.storage.config import StorageConfig
 from edge_app.tiles.config import TilesConfig
 from edge_app.web.dashboard_config import DashboardConfig
@@ -100,7 +101,18 @@ class ModelConfig(Section):
 class TrackerConfig(Section):
     """When a track is born, confirmed and given up; all in seconds of frame time."""
 
-    confirm_hits: int = Field(3, ge=1, le=100, description="detections in a row before a track counts")
+    confirm_hits: int = Field(
+        3,
+        ge=1,
+        le=100,
+        description="detections before a track counts; sure ones count for more than one, weak for less",
+    )
+    coast_s: float = Field(
+        0.3,
+        ge=0,
+        le=5,
+        description="seconds for which a person who is missed is still reported, where expected; makes no event",
+    )
     max_lost_s: float = Field(1.5, gt=0, le=60, description="seconds without a detection before a track ends")
 
 
@@ -187,6 +199,7 @@ class Config(Section):
     tiles: TilesConfig = Field(default_factory=TilesConfig)
     motion_gate: MotionGateConfig = Field(default_factory=MotionGateConfig)
     camera_watch: CameraWatchConfig = Field(default_factory=CameraWatchConfig)
+    still_things: StillThingsConfig = Field(default_factory=StillThingsConfig)
     tracker: TrackerConfig = Field(default_factory=TrackerConfig)
     distance: DistanceConfig = Field(default_factory=DistanceConfig)
     events: EventConfig = Field(default_factory=EventConfig)

@@ -73,6 +73,23 @@ class EventDetector:
         keys = sorted(key for key, event in self._open.items() if event.last_s == time_s)
         return np.array(keys, np.int64).reshape(-1, 2)
 
+    def go_on(self, lost: int, new: int) -> None:
+        """Let the open events of a person who is lost go on under a new id; an event is named by its last ids."""
+        for pair in [pair for pair in self._open if lost in pair]:
+            event = self._open.pop(pair)
+            other = pair[0] if pair[1] == lost else pair[1]
+            renamed = (min(other, new), max(other, new))
+            if other == new:
+                continue
+            already = self._open.get(renamed)
+            self._open[renamed] = event if already is None else _joined(event, already)
+
+    def forget(self, ids: IntArray) -> None:
+        """Take back open events of tracks that turned out to be nobody."""
+        nobody = set(ids.tolist())
+        if nobody:
+            self._open = {pair: event for pair, event in self._open.items() if nobody.isdisjoint(pair)}
+
     def finish(self) -> tuple[ViolationEvent, ...]:
         """Close every open event; the source has ended."""
         return self._close(lambda event: True)
@@ -107,3 +124,15 @@ class EventDetector:
             )
             self._next_id += 1
         return tuple(closed)
+
+
+def _joined(first: _OpenEvent, second: _OpenEvent) -> _OpenEvent:
+    """Return one event of the same two people out of two."""
+    return _OpenEvent(
+        min(first.start_s, second.start_s),
+        max(first.last_s, second.last_s),
+        min(first.min_distance_m, second.min_distance_m),
+        first.sum_distance_m + second.sum_distance_m,
+        first.frames + second.frames,
+        second.same_group if second.last_s >= first.last_s else first.same_group,
+    )

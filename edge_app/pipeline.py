@@ -25,7 +25,19 @@ from edge_app.ground_plane import locate
 from edge_app.groups import GroupDetector
 from edge_app.metrics import SceneMetrics
 from edge_app.model_store.trial import open_watched
-from edge_app.records import Detections, Frame, FrameResult, GroundPoints, Pairs, Tracks, ViolationEvent
+from edge_app.records import (
+    Detections,
+    Frame,
+    FrameResult,
+    GroundPoints,
+    Image,
+    IntArray,
+    Pairs,
+    Tracks,
+    ViolationEvent,
+)
+from edge_app.still_things import StillThings
+from edge_app.successors import Successors
 from edge_app.tiles.tiled_detector import TiledDetector, with_tiles
 from edge_app.tracking import Tracker
 
@@ -46,6 +58,7 @@ class Pipeline:
         camera: the calibration for this source's size, or None: then no distances are claimed.
         dropped_impossible: boxes dropped so far because no person of that height can stand there.
         dropped_duplicates: boxes dropped so far because a surer one shows the same person.
+        still_things: tells things that never move from people; None where that is switched off.
         metrics: figures on the place; None without a calibration.
         moved_s: seconds of frame time in which the camera looked elsewhere than when it was calibrated.
     """
@@ -61,6 +74,7 @@ class Pipeline:
         self._tracker = Tracker(config.tracker, config.model.score_threshold)
         self._groups = GroupDetector(config.groups) if config.groups.enabled else None
         self._events = EventDetector(config.distance.threshold_m, config.events)
+        self._successors = Successors(config.events.max_gap_s)
         self.metrics = SceneMetrics(config.metrics) if camera is not None else None
         self._pending: deque[tuple[Config, Optional[CameraModel]]] = deque(maxlen=1)
         self._config = config
@@ -68,6 +82,8 @@ class Pipeline:
         self._people = np.zeros((0, 4), np.float32)
         self._time_s: Optional[float] = None
         self.moved_s = 0.0
+        self.still_things = StillThings(config.still_things) if config.still_things.enabled else None
+        self._image: Optional[Image] = None
 
     @staticmethod
     def from_config(config: Config, source_size: tuple[int, int]) -> Pipeline:
@@ -95,8 +111,9 @@ class Pipeline:
 
     @property
     def people_seen(self) -> int:
-        """Number of people (confirmed tracks) so far."""
-        return self._tracker.tracks_confirmed
+        """Number of people (confirmed tracks but those of things) so far."""
+        things = self.still_things.tracks if self.still_things is not None else 0
+        return self._tracker.tracks_confirmed - things
 
     @property
     def events_dropped_short(self) -> int:
@@ -116,14 +133,17 @@ class Pipeline:
 
     @property
     def has_live_tracks(self) -> bool:
-        """Whether anybody is followed, confirmed or not yet, seen in the newest frame or not."""
-        return self._tracker.is_following
+        """Whether anybody is followed, confirmed or not yet, seen in the newest frame or not; things don't count."""
+        things = self.still_things.things_now if self.still_things is not None else 0
+        return self._tracker.following > things
 
     def refit(self, camera: Optional[CameraModel]) -> None:
         """Go on with a picture of another size and its calibration; tracks in the old picture's pixels are dropped."""
         self.camera = camera
         self._image_height = camera.image_height if camera is not None else 0
         self._tracker.forget()
+        if self.still_things is not None:
+            self.still_things.forget()
         self._watch = _camera_watch(self._config) if camera is not None else None
         self._people = np.zeros((0, 4), np.float32)
 
@@ -133,11 +153,12 @@ class Pipeline:
         return self._watch is not None and self._watch.moved
 
     def watch(self, frame: Frame) -> Optional[tuple[bool, str]]:
-        """Compare the scene with the calibration's reference; call it before ``interpret`` for every frame.
+        """Look at a picture: has the camera moved, and what never moves? Call it before ``interpret`` for every frame.
 
         Returns:
             None where nothing changed, else whether the calibration holds (again), and a sentence for people.
         """
+        self._image = frame.image
         if self._watch is None or not self._watch.look(frame.time_s, frame.image, self._people):
             return None
         sentence = _STANDS_AGAIN if not self._watch.moved else _HAS_MOVED
@@ -167,12 +188,13 @@ class Pipeline:
         self.dropped_impossible += feet.dropped
         self.dropped_duplicates += feet.duplicates
         tracks = self._tracker.update(time_s, feet.detections, feet.measurements)
+        tracks, things = self._set_things_apart(time_s, tracks)
         ground = locate(camera, tracks)
         pairs = self._measure(time_s, tracks, ground)
-        closed = self._events.update(time_s, pairs)
+        closed = self._events.update(time_s, _between(pairs, tracks.id[tracks.observed]))
         violating = self._events.violating_pairs(time_s)
         result = FrameResult(
-            index, time_s, detections, tracks, ground, pairs, violating, np.unique(violating), cut_off + closed
+            index, time_s, detections, tracks, ground, pairs, violating, np.unique(violating), cut_off + closed, things
         )
         if self.metrics is not None:
             self.metrics.update(result)
@@ -189,9 +211,11 @@ class Pipeline:
             "tracker": self._tracker.state(),
             "groups": groups,
             "events": self._events.state(),
+            "successors": self._successors.state(),
             "metrics": self.metrics.state() if self.metrics is not None else None,
             "dropped_impossible": self.dropped_impossible,
             "dropped_duplicates": self.dropped_duplicates,
+            "still_things": self.still_things.state() if self.still_things is not None else None,
             "watch": {"moved": self.camera_moved, "moved_s": self.moved_s, "time_s": self._time_s},
         }
 
@@ -201,10 +225,13 @@ class Pipeline:
         if self._groups is not None:
             self._groups.restore(state["groups"])
         self._events.restore(state["events"])
+        self._successors.restore(state["successors"])
         if self.metrics is not None:
             self.metrics.restore(state["metrics"])
         self.dropped_impossible = state["dropped_impossible"]
         self.dropped_duplicates = state["dropped_duplicates"]
+        if self.still_things is not None:
+            self.still_things.restore(state["still_things"])
         if self._watch is not None:
             self._watch.moved = state["watch"]["moved"]
         self.moved_s, self._time_s = state["watch"]["moved_s"], state["watch"]["time_s"]
@@ -223,18 +250,42 @@ class Pipeline:
         numbering = self._events.state()
         self._events = EventDetector(config.distance.threshold_m, config.events)
         self._events.restore(numbering)
+        self._successors = Successors(config.events.max_gap_s)
         self.metrics = SceneMetrics(config.metrics) if self.camera is not None else None
         self._watch = _camera_watch(config) if self.camera is not None else None
         return cut_off
 
+    def _set_things_apart(self, time_s: float, tracks: Tracks) -> tuple[Tracks, Tracks]:
+        """Part tracks of people from those of things, which take no part in anything that follows."""
+        image, self._image = self._image, None
+        if self.still_things is None:
+            return tracks, Tracks.empty()
+        if self.camera_moved:
+            # Nothing stands where it stood.
+            self.still_things.forget()
+            return tracks, Tracks.empty()
+        if image is None:
+            return tracks, Tracks.empty()
+        is_thing = self.still_things.update(time_s, image, tracks)
+        things = tracks[is_thing]
+        self._events.forget(things.id)
+        return tracks[~is_thing], things
+
     def _measure(self, time_s: float, tracks: Tracks, ground: GroundPoints) -> Pairs:
-        """Measure between people who were really seen in this frame; predicted positions prove nothing."""
-        seen = tracks.observed
+        """Measure between people who are seen, or were just before; nobody knows where those are who are lost."""
+        seen = tracks.present
         visible = ground[seen]
+        for lost, new in self._successors.update(time_s, tracks.id[seen], visible):
+            self._events.go_on(lost, new)
         pairs = measure_pairs(tracks.id[seen], visible, self._threshold_m)
         if self._groups is None:
             return pairs
         return replace(pairs, same_group=self._groups.update(time_s, tracks.id[seen], visible, pairs))
+
+
+def _between(pairs: Pairs, ids: IntArray) -> Pairs:
+    """Return the pairs of people who are both among ``ids``: predicted positions neither make nor prolong an event."""
+    return pairs[np.isin(pairs.id_a, ids) & np.isin(pairs.id_b, ids)]
 
 
 def _camera_watch(config: Config) -> Optional[CameraWatch]:

@@ -76,6 +76,8 @@ class Tracks:
         foot: (N, 2) float64, source pixels; smoothed bottom centre of the box, where the person touches the ground.
         foot_cov: (N, 2, 2) float64, pixels², covariance of ``foot``.
         observed: (N,) bool, a detection was assigned in this very frame (else the position is predicted).
+        present: (N,) bool, observed now or so shortly before (``tracker.coast_s``) that the person is there for sure;
+            as ``observed`` where it is not given.
     """
 
     id: IntArray
@@ -84,6 +86,11 @@ class Tracks:
     foot: FloatArray
     foot_cov: FloatArray
     observed: BoolArray
+    present: BoolArray = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.present is None:
+            object.__setattr__(self, "present", self.observed)
 
     def __len__(self) -> int:
         return len(self.id)
@@ -96,6 +103,7 @@ class Tracks:
             self.foot[selection],
             self.foot_cov[selection],
             self.observed[selection],
+            self.present[selection],
         )
 
     @staticmethod
@@ -165,6 +173,17 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.id_a)
 
+    def __getitem__(self, selection: BoolArray | IntArray) -> Pairs:
+        together = None if self.same_group is None else self.same_group[selection]
+        return Pairs(
+            self.id_a[selection],
+            self.id_b[selection],
+            self.distance_m[selection],
+            self.sigma_m[selection],
+            self.p_violation[selection],
+            together,
+        )
+
     @staticmethod
     def empty() -> Pairs:
         """No pairs."""
@@ -211,6 +230,7 @@ class FrameResult:
         violating_pairs: (K, 2) int64, ids of the pairs that are in an open violation at this frame.
         violating_people: ids of the people in at least one of those pairs, ascending.
         closed_events: events that were closed while this frame was processed.
+        things: tracks of what never moves; they are nobody, and not among ``tracks``.
     """
 
     index: int
@@ -222,3 +242,4 @@ class FrameResult:
     violating_pairs: IntArray
     violating_people: IntArray
     closed_events: tuple[ViolationEvent, ...] = field(default=())
+    things: Tracks = field(default_factory=Tracks.empty)

@@ -34,6 +34,7 @@ from training.scene_evaluation.command import evaluate_scene  # noqa: E402
 from training.scene_evaluation.distances_command import evaluate_distances  # noqa: E402
 from training.scene_evaluation.tracks_command import evaluate_tracks  # noqa: E402
 from training.simulation.command import simulate_distances  # noqa: E402
+from training.simulation.crowds_command import simulate_crowds  # noqa: E402
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -63,6 +64,7 @@ for command in (
     evaluate_tracks,
     evaluate_distances,
     simulate_distances,
+    simulate_crowds,
 ):
     cli.add_command(command)
 

@@ -247,6 +247,7 @@ class _Analysis:
             "people": totals.people(pipeline.people_seen),
             "boxes_dropped_impossible_height": pipeline.dropped_impossible,
             "boxes_dropped_duplicates": pipeline.dropped_duplicates,
+            "still_things": pipeline.still_things.found if pipeline.still_things is not None else None,
             "violations": violations,
             "metrics": pipeline.metrics.summary() if pipeline.metrics else None,
             "timings": {

@@ -78,7 +78,7 @@ class ResultFiles:
 
     def _write_tracks(self, result: FrameResult) -> None:
         tracks, ground = result.tracks, result.ground
-        rows = np.flatnonzero(tracks.observed)
+        rows = np.flatnonzero(tracks.present)
         if len(rows) == 0:
             return
         boxes = tracks.bbox[rows].tolist()

@@ -98,7 +98,7 @@ def _without_unasked_tiles(config: Config) -> Config:
 def _detector(options: BenchOptions, size: tuple[int, int]) -> Detector:
     detector: Detector = load_detector(options.config.model)
     if options.simulate_ms is not None:
-        if options.config.tiles.mode != "off":
+        if options.config.tiles.mode in ("auto", "on"):
             raise UserError("a simulated inference has no tiles; set tiles.mode to off or leave the simulation out")
         return simulate(detector, options.config, options.video, options.simulate_ms)
     return with_tiles(detector, options.config.tiles, camera_for(options.config, size), in_real_time=False)

@@ -83,13 +83,18 @@ class Monitoring:
             yield gauge
         source = GaugeMetricFamily(_PREFIX + "source_state", "1 for the state it is in", labels=["camera", "state"])
         people = GaugeMetricFamily(_PREFIX + "people", "people seen in the newest frame", labels=["camera"])
+        things = GaugeMetricFamily(
+            _PREFIX + "still_things", "things that never move, taken for people and left out", labels=["camera"]
+        )
         for name, runner in self._runners.items():
             for state in _SOURCE_STATES:
                 source.add_metric([name, state], float(health[name]["source"] == state))
             newest = runner.state.latest()
             people.add_metric([name], float(newest.result.tracks.observed.sum()) if newest else 0.0)
+            things.add_metric([name], float(len(newest.result.things)) if newest else 0.0)
         yield source
         yield people
+        yield things
 
     def _of_stages(self) -> Iterator[Metric]:
         stages = GaugeMetricFamily(

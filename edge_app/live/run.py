@@ -16,6 +16,7 @@ import cv2
 from edge_app.accelerator.guarded_detector import GuardedDetector
 from edge_app.accelerator.in_use import InferenceInUse, inference_in_use
 from edge_app.accelerator.open_detector import open_detector
+from edge_app.calibration import load_camera
 from edge_app.capture.feed import FeedPolicy
 from edge_app.capture.open_camera import open_camera, source_address
 from edge_app.config import Config, ModelConfig, SourceConfig
@@ -73,7 +74,8 @@ class LiveSystem:
         self.inference = InferenceThread()
         self.pipelines: dict[str, LivePipeline] = {}
         for name, camera in cameras.items():
-            tiled = with_tiles(self.detector, camera.tiles, None, in_real_time=True)
+            calibrated = None if camera.calibration is None else load_camera(camera.calibration)
+            tiled = with_tiles(self.detector, camera.tiles, calibrated, in_real_time=True)
             self.pipelines[name] = LivePipeline(camera, tiled)
             runner = self.runners[name] = LiveRunner(
                 sources[name],

@@ -19,8 +19,8 @@ _BLOCKS_HIGH = 6
 
 
 def people_boxes(result: FrameResult) -> BoxArray:
-    """Return the (N, 4) boxes of everyone who may be in the picture: weak detections and lost tracks too."""
-    return np.concatenate([result.detections.bbox, result.tracks.bbox])
+    """Return the (N, 4) boxes of everyone who may be in the picture: weak detections, lost tracks, still things too."""
+    return np.concatenate([result.detections.bbox, result.tracks.bbox, result.things.bbox])
 
 
 def hide_people(image: Image, boxes: BoxArray, mode: PrivacyMode) -> Image:

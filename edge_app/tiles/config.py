@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal, Optional
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from edge_app.config_section import Section
 
@@ -12,8 +12,10 @@ from edge_app.config_section import Section
 class TilesConfig(Section):
     """Looking closer at far people, at the cost of one inference a tile."""
 
-    mode: Literal["off", "auto", "on"] = Field(
-        "off", description="on: all tiles in every frame; auto: as many as the time allows, those with people first"
+    mode: Optional[Literal["off", "auto", "on"]] = Field(
+        None,
+        description="on: all tiles in every frame; auto: as many as the time allows, those with people first; default: "
+        "auto with a calibration that knows how tall people are in the picture, else off",
     )
     min_person_px: float = Field(
         64.0, gt=0, le=1000, description="tiles lie where a person would be shorter than this in the model's input"
@@ -22,3 +24,9 @@ class TilesConfig(Section):
     budget_ms: float = Field(
         100.0, gt=0, le=10000, description="auto, run only: time for all inferences of one frame, milliseconds"
     )
+
+    @field_validator("mode", mode="before")
+    @classmethod
+    def _as_people_write_it(cls, value: Any) -> Any:
+        """Take YAML's on and off, which it reads as yes and no, as the words that they are."""
+        return {True: "on", False: "off"}[value] if isinstance(value, bool) else value

@@ -9,7 +9,7 @@ from typing import Any, Optional
 
 import numpy as np
 
-from edge_app.calibration.camera import CameraModel
+from edge_app.calibration.camera import CameraModel, PinholeCamera
 from edge_app.detector import Detector
 from edge_app.manifest import InputSpec
 from edge_app.preprocess import InputGeometry
@@ -53,15 +53,15 @@ class TiledDetector:
             detector: looks at one picture.
             config: what tiles there are.
             camera: calibration for the source's size, or None.
-            in_real_time: keep to the time budget in mode ``auto``; else all tiles are looked at in every frame, which
-                gives the same result every time.
+            in_real_time: keep to the time budget unless all tiles are asked for; else all are looked at in every frame,
+                which gives the same result every time.
         """
         self.detector = detector
         self.name = detector.name
         self.input: InputSpec = detector.input
         self.inferences = 0
         self._config = config
-        self._has_budget = in_real_time and config.mode == "auto"
+        self._has_budget = in_real_time and config.mode != "on"
         self._lock = threading.Lock()
         self._camera = camera
         self._planned_for: Optional[tuple[int, int]] = None
@@ -155,7 +155,11 @@ class TiledDetector:
 def with_tiles(
     detector: Detector, config: TilesConfig, camera: Optional[CameraModel], *, in_real_time: bool
 ) -> Detector:
-    """Return the detector as it is where tiles are off, else one that looks closer."""
-    if config.mode == "off":
+    """Return the detector as it is where tiles are off, else one that looks closer.
+
+    Unless the configuration says, there are tiles where a calibration tells which people are small.
+    """
+    mode = config.mode or ("auto" if isinstance(camera, PinholeCamera) else "off")
+    if mode == "off":
         return detector
     return TiledDetector(detector, config, camera, in_real_time=in_real_time)

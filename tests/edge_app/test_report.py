@@ -17,6 +17,7 @@ SUMMARY = {
     "violations": {"threshold_m": 2.0, "events": 1, "people_involved": 2, "pairs_at_most_at_once": 1,
                    "exposure_s": 1.2, "closest_m": 1.0, "events_dropped_too_short": 0},
     "boxes_dropped_impossible_height": 0,
+    "still_things": 0,
     "fingerprints": {"video": "a" * 64, "model": "b" * 64, "calibration": "c" * 64},
     "versions": {"edge_app": "0"}, "people_in_pictures": "pixelate",
 }  # fmt: skip

@@ -83,13 +83,16 @@ def test_an_empty_stretch_ages_tracks_out():
     assert later[-1].id.tolist() == [2]
 
 
-def test_a_lost_person_is_predicted_but_not_called_observed():
+def test_a_missed_person_is_present_for_a_moment_but_not_called_observed():
     tracker = Tracker(TrackerConfig(), 0.35)
     for index in range(20):
         tracker.update(index / 5, boxes_of_people(CAMERA, np.array([[-4 + 1.4 * index / 5, 8.0]])))
-    lost = tracker.update(20 / 5, Detections.empty())
-    assert lost.observed.tolist() == [False]
-    assert np.linalg.norm(CAMERA.image_to_ground(lost.foot) - [[-4 + 1.4 * 4.0, 8.0]]) < 0.3
+    missed = tracker.update(20 / 5, Detections.empty())
+    lost = tracker.update(21 / 5, Detections.empty())
+    assert (missed.observed.tolist(), missed.present.tolist()) == ([False], [True])
+    assert (lost.observed.tolist(), lost.present.tolist()) == ([False], [False])
+    assert np.linalg.norm(CAMERA.image_to_ground(lost.foot) - [[-4 + 1.4 * 4.2, 8.0]]) < 0.3
+    assert (lost.foot_cov[0].diagonal() > missed.foot_cov[0].diagonal()).all()
 
 
 def test_a_low_score_continues_a_track_and_never_starts_one():
@@ -148,6 +151,84 @@ def test_the_same_detections_give_the_same_tracks_after_a_restart():
         tracks = second.update(index / 7, frames[index])
         np.testing.assert_array_equal(tracks.id, expected[index].id)
         np.testing.assert_array_equal(tracks.foot, expected[index].foot)
+
+
+def frames_until_counted(score, fps=5.0):
+    person = boxes_of_people(CAMERA, np.array([[0.0, 8.0]]))
+    tracker = Tracker(TrackerConfig(), 0.35)
+    for index in range(100):
+        if len(tracker.update(index / fps, Detections(person.bbox, np.array([score], np.float32)))):
+            return index + 1
+    return None
+
+
+def test_sure_detections_make_a_person_sooner_than_weak_ones():
+    assert frames_until_counted(0.95) == 2
+    assert frames_until_counted(0.6) == 3
+    assert frames_until_counted(0.4) > 4
+    # Frames that follow fast show the same mistakes: it is time that counts then.
+    assert frames_until_counted(0.6, fps=30) > frames_until_counted(0.6)
+
+
+def test_a_weak_flicker_never_becomes_a_person():
+    person = boxes_of_people(CAMERA, np.array([[0.0, 8.0]]))
+    tracker = Tracker(TrackerConfig(), 0.35)
+    weak = Detections(person.bbox, np.array([0.37], np.float32))
+    seen = [len(tracker.update(index / 5, weak if index % 6 < 2 else Detections.empty())) for index in range(60)]
+    assert not any(seen)
+
+
+def test_who_is_seen_only_weakly_for_long_does_not_count_until_seen_well_again():
+    person = boxes_of_people(CAMERA, np.array([[0.0, 8.0]]))
+    sure, weak = (Detections(person.bbox, np.array([score], np.float32)) for score in (0.9, 0.2))
+    tracker = Tracker(TrackerConfig(), 0.35)
+    scores = [sure] * 10 + [weak] * 40 + [sure] * 10
+    seen = [len(tracker.update(index / 5, detections)) for index, detections in enumerate(scores)]
+    assert all(seen[2:18])
+    assert not any(seen[40:50])
+    assert seen[-1] == 1 and tracker.tracks_confirmed == 1
+
+
+@pytest.mark.parametrize("second", [(0.1, 0.05, 0.9, 0.55), (-0.2, -0.2, 1.2, 1.1)])
+def test_a_second_box_on_one_person_is_nobody(second):
+    tracker = Tracker(TrackerConfig(), 0.35)
+    for index in range(30):
+        person = boxes_of_people(CAMERA, np.array([[-3 + 1.2 * index / 5, 8.0]])).bbox
+        size = np.tile(person[0, 2:] - person[0, :2], 2)
+        twice = np.concatenate([person, person[:, [0, 1, 0, 1]] + size * np.array([second], np.float32)])
+        tracks = tracker.update(index / 5, Detections(twice, np.array([0.9, 0.8], np.float32)))
+    assert len(tracks) == 1 and tracker.tracks_confirmed == 1
+
+
+def test_who_steps_out_from_behind_somebody_is_a_person():
+    tracker = Tracker(TrackerConfig(), 0.35)
+    for index in range(15):
+        feet = np.array([[0.0, 8.0], [0.1 + 0.8 * index / 5, 8.4]])
+        tracks = tracker.update(index / 5, boxes_of_people(CAMERA, feet))
+    assert len(tracks) == 2
+
+
+def farthest_off_with_loose_boxes():
+    rng = np.random.default_rng(3)
+    tracker = Tracker(TrackerConfig(), 0.35)
+    off = []
+    for index in range(40):
+        exact = boxes_of_people(CAMERA, np.array([[-3 + 0.5 * index / 5, 8.0]]))
+        seen = jitter(exact, rng, part=0.02)
+        height = exact.bbox[0, 3] - exact.bbox[0, 1]
+        if index % 10 == 9:
+            seen.bbox[0, 3] += 0.3 * height
+        tracks = tracker.update(index / 5, seen)
+        if index % 10 == 9:
+            off.append((tracks.foot[0, 1] - exact.bbox[0, 3]) / height)
+    assert tracker.tracks_confirmed == 1
+    return np.abs(off).max()
+
+
+def test_a_loose_box_moves_the_foot_little_and_starts_nobody(monkeypatch):
+    limited = farthest_off_with_loose_boxes()
+    monkeypatch.setattr("edge_app.tracking.motion._BELIEVED_SD", 1e6)
+    assert limited < 0.8 * farthest_off_with_loose_boxes()
 
 
 def test_assignment_takes_the_best_whole_and_never_a_forbidden_pair():

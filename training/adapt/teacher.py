@@ -73,7 +73,7 @@ def label_frames(
     frames: Iterable[Frame], predict: Predictor, columns: int, rows: int
 ) -> Iterator[tuple[Frame, Detections, FloatArray]]:
     """Detect and track; yields each frame with its detections and the track of each (-1: none)."""
-    tracker = Tracker(TrackerConfig(), _SURE_SCORE)
+    tracker = Tracker(TrackerConfig(coast_s=0.0), _SURE_SCORE)
     for frame in frames:
         detections = detect_on_tiles(predict, frame.image, columns, rows)
         tracks = tracker.update(frame.time_s, detections)

@@ -121,7 +121,7 @@ def run_detections(seen_people: SeenPeople, fps: float, camera: CameraModel, con
     events: list[ViolationEvent] = []
     for index, found in enumerate(seen_people.frames):
         result = pipeline.interpret(index, index / fps, found)
-        seen = result.tracks.observed
+        seen = result.tracks.present
         rows.append(_rows(index + 1, result.tracks[seen], result.ground.xy_m[seen]))
         pairs[index + 1] = result.pairs
         events += result.closed_events

@@ -50,6 +50,7 @@ class Crowd:
         scene_height_sd: relative spread, from scene to scene, of all heights together: other people, biased boxes.
         padding_sd: spread, from scene to scene, of what all boxes reach over people above and below, parts of the
             picture's width.
+        together: part of the people who walk beside another one.
     """
 
     people: int = 10
@@ -60,6 +61,7 @@ class Crowd:
     scene_height_sd: float = 0.035
     padding_sd: float = 0.7e-3
     noise_time_s: float = 0.0
+    together: float = 0.0
 
 
 def random_scene(generator: np.random.Generator) -> Scene:
@@ -101,11 +103,13 @@ class SeenFrame:
         time_s: of the frame.
         tracks: the people who are seen whole, with noisy boxes; ``id`` is the person's number from 1.
         ground_m: (P, 2) where all people really stand, metres; person ``k`` in row ``k - 1``.
+        exact_bbox: (N, 4) boxes of ``tracks`` without noise.
     """
 
     time_s: float
     tracks: Tracks
     ground_m: FloatArray
+    exact_bbox: FloatArray
 
 
 def walking_people(scene: Scene, crowd: Crowd, generator: np.random.Generator) -> Iterator[SeenFrame]:
@@ -120,6 +124,7 @@ def walking_people(scene: Scene, crowd: Crowd, generator: np.random.Generator) -
     padding_px = scene.camera.image_width * crowd.padding_sd * generator.standard_normal()
     heights = np.clip(generator.normal(HEIGHT_M, HEIGHT_SD_M, crowd.people), 1.4, 2.0) * bias
     paths = np.stack([_path(scene, generator.uniform(1.0, 1.6), frames, dt_s, generator) for _ in heights])
+    _walk_together(paths, crowd.together, generator)
     keep = np.exp(-dt_s / crowd.noise_time_s) if crowd.noise_time_s > 0 else 0.0
     error = generator.standard_normal((crowd.people, 3))
     for frame in range(frames):
@@ -131,7 +136,9 @@ def walking_people(scene: Scene, crowd: Crowd, generator: np.random.Generator) -
             + error * np.hypot(crowd.noise_px, crowd.noise_part * length)[:, None]
         )
         seen = _seen_whole(scene.camera, boxes) & (noisy[:, 2] > noisy[:, 1] + 2)
-        yield SeenFrame(frame * dt_s, _tracks(np.flatnonzero(seen) + 1, noisy[seen]), paths[:, frame])
+        yield SeenFrame(
+            frame * dt_s, _tracks(np.flatnonzero(seen) + 1, noisy[seen]), paths[:, frame], _bbox(boxes[seen])
+        )
         error = keep * error + np.sqrt(1 - keep**2) * generator.standard_normal(error.shape)
 
 
@@ -162,6 +169,14 @@ def _path(scene: Scene, speed: float, frames: int, dt_s: float, generator: np.ra
     return path
 
 
+def _walk_together(paths: FloatArray, part: float, generator: np.random.Generator) -> None:
+    """Let some of the people, (P, frames, 2) paths, walk 0.6 to 1.2 m beside the one before them, in place."""
+    for person in range(1, len(paths), 2):
+        if generator.random() < part:
+            angle, gap_m = generator.uniform(0, 2 * np.pi), generator.uniform(0.6, 1.2)
+            paths[person] = paths[person - 1] + gap_m * np.array([np.cos(angle), np.sin(angle)])
+
+
 def _boxes(camera: PinholeCamera, ground: FloatArray, heights: FloatArray) -> FloatArray:
     """Return (N, 3) foot x, head y and foot y, pixels."""
     feet = camera.ground_to_image(ground)
@@ -179,14 +194,19 @@ def _seen_whole(camera: PinholeCamera, boxes: FloatArray) -> BoolArray:
 
 
 def _tracks(ids: IntArray, boxes: FloatArray) -> Tracks:
-    x, top, bottom = boxes.T
-    half_width = 0.2 * (bottom - top)
     count = len(boxes)
     return Tracks(
         ids.astype(np.int64),
-        np.stack([x - half_width, top, x + half_width, bottom], axis=1).astype(np.float32),
+        _bbox(boxes).astype(np.float32),
         np.ones(count, np.float32),
-        np.column_stack([x, bottom]),
+        boxes[:, ::2].copy(),
         np.zeros((count, 2, 2)),
         np.ones(count, np.bool_),
     )
+
+
+def _bbox(boxes: FloatArray) -> FloatArray:
+    """Turn (N, 3) foot x, head y and foot y into (N, 4) boxes of a person's width."""
+    x, top, bottom = boxes.T
+    half_width = 0.2 * (bottom - top)
+    return np.stack([x - half_width, top, x + half_width, bottom], axis=1)

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import yaml
 
+from edge_app.calibration.camera import HomographyCamera
+from edge_app.config import parse_config
 from edge_app.detector import detect
 from edge_app.manifest import InputSpec
 from edge_app.preprocess import resize_to_input
@@ -184,3 +188,16 @@ def test_offline_all_tiles_are_looked_at_so_that_results_can_be_had_again():
 def test_tiles_that_are_off_leave_the_detector_as_it_is():
     inner = MarkFinder()
     assert with_tiles(inner, TilesConfig(), None, in_real_time=True) is inner
+
+
+def test_tiles_are_on_by_default_where_a_calibration_knows_how_tall_people_are():
+    inner = MarkFinder()
+    assert isinstance(with_tiles(inner, TilesConfig(), CAMERA, in_real_time=True), TiledDetector)
+    assert with_tiles(inner, TilesConfig(mode="off"), CAMERA, in_real_time=True) is inner
+    assert with_tiles(inner, TilesConfig(), HomographyCamera(1280, 720, np.eye(3)), in_real_time=True) is inner
+
+
+@pytest.mark.parametrize(("written", "meant"), [("on", "on"), ("off", "off"), ("auto", "auto"), ('"off"', "off")])
+def test_on_and_off_may_be_written_without_quotes(written, meant):
+    content = yaml.safe_load(f"tiles: {{mode: {written}}}")
+    assert parse_config(content, "x.yaml", Path()).tiles.mode == meant

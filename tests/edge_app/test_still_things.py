@@ -1,0 +1,261 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edge_app.config import Config
+from edge_app.pipeline import Pipeline
+from edge_app.records import Detections, Frame, Tracks
+from edge_app.still_things import StillThings, StillThingsConfig
+from tests.edge_app.scenes import CAMERA, NoModel
+from tests.edge_app.synthetic import boxes_of_people
+
+SHARED = Path(__file__).resolve().parents[3] / "shared"
+DEMO = SHARED / "data" / "demo" / "one-by-one-person-detection.mp4"
+BOX = (80.0, 10.0, 120.0, 110.0)
+FPS = 8.0
+# Seconds without change that make a thing, by default, and after which it is one for sure.
+AFTER_S = StillThingsConfig().after_s
+SURE_S = AFTER_S + 2
+
+
+def room(width=200, height=120) -> np.ndarray:
+    """A picture with coarse texture, as floors, walls and shelves have it."""
+    coarse = np.random.default_rng(0).integers(40, 200, (height // 10, width // 10, 3)).astype(np.uint8)
+    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def somebody(picture, lean_px=0.0, box=BOX):
+    """Draw a dark figure with a bright head that leans by some pixels at its head and not at its feet."""
+    left, top, right, bottom = (round(edge) for edge in box)
+    width, height, scale, around = right - left, bottom - top, 6, 10
+    shape = (scale * height, scale * (width + 2 * around))
+    body, head = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
+    middle = scale * (width // 2 + around)
+    cv2.ellipse(
+        body, (middle, int(0.55 * shape[0])), (int(0.3 * scale * width), int(0.43 * shape[0])), 0, 0, 360, 255, -1
+    )
+    cv2.circle(head, (middle, int(0.09 * shape[0])), int(0.08 * shape[0]), 255, -1)
+    picture = picture.astype(np.float64)
+    part = picture[top:bottom, left - around : right + around]
+    for mask, colour in ((body, (50, 45, 60)), (head, (150, 170, 205))):
+        shear = np.array([[1, -lean_px / height, lean_px * scale], [0, 1, 0]], np.float64)
+        leaning = cv2.warpAffine(mask, shear, mask.shape[::-1])
+        share = cv2.resize(leaning, part.shape[1::-1], interpolation=cv2.INTER_AREA)[..., None] / 255.0
+        part[:] = part * (1 - share) + np.array(colour) * share
+    return picture
+
+
+def camera_sees(picture, rng, noise=2.0, quality=None):
+    seen = np.clip(picture + rng.normal(0, noise, picture.shape), 0, 255).astype(np.uint8)
+    return seen if quality is None else cv2.imdecode(cv2.imencode(".jpg", seen, [1, quality])[1], 1)
+
+
+def track(box=BOX, identity=1):
+    left, _, right, bottom = box
+    foot = np.array([[(left + right) / 2, bottom]])
+    bbox = np.array([box], np.float32)
+    return Tracks(np.array([identity]), bbox, np.ones(1, np.float32), foot, np.zeros((1, 2, 2)), np.array([True]))
+
+
+def verdicts(pictures, tracks=None, still=None, from_s=0.0):
+    """Return for each picture whether the track in it is a thing."""
+    still = still or StillThings(StillThingsConfig())
+    said = []
+    for index, picture in enumerate(pictures):
+        here = tracks(index) if tracks else track()
+        said.append(bool(still.update(from_s + index / FPS, picture, here)[0]))
+    return said
+
+
+@pytest.mark.parametrize(("noise", "quality"), [(0.0, None), (3.0, None), (8.0, None), (2.0, 60)])
+def test_what_never_changes_is_a_thing_after_the_configured_time(noise, quality):
+    rng = np.random.default_rng(1)
+    said = verdicts(camera_sees(room(), rng, noise, quality) for _ in range(int((SURE_S + 3) * FPS)))
+    assert not any(said[: int(AFTER_S * FPS)])
+    assert all(said[int(SURE_S * FPS) :])
+
+
+@pytest.mark.parametrize(("noise", "seed"), [(0.0, 0), (3.0, 1), (8.0, 2)])
+def test_a_person_who_sways_by_a_centimetre_is_never_a_thing(noise, seed):
+    rng = np.random.default_rng(seed)
+    # The head's sway in pixels: 1.7 m are 100 pixels; random with a memory of two seconds.
+    lean, pictures = 0.0, []
+    for _ in range(int(40 * FPS)):
+        keep = np.exp(-1 / FPS / 2.0)
+        lean = keep * lean + np.sqrt(1 - keep**2) * rng.normal(0, 100 * 0.01 / 1.7)
+        pictures.append(camera_sees(somebody(room(), lean), rng, noise))
+    assert not any(verdicts(pictures))
+
+
+def test_a_figure_that_really_does_not_move_is_a_thing():
+    rng = np.random.default_rng(2)
+    assert verdicts(camera_sees(somebody(room()), rng) for _ in range(int(SURE_S * FPS)))[-1]
+
+
+def test_slow_daylight_and_sudden_exposure_do_not_make_a_thing_a_person():
+    rng = np.random.default_rng(3)
+    light = np.concatenate([np.linspace(1.0, 0.6, int(40 * FPS)), np.full(int(4 * FPS), 0.9)])
+    said = verdicts(camera_sees(room() * part, rng) for part in light)
+    assert all(said[int(SURE_S * FPS) :])
+
+
+def test_clouds_over_a_half_sunlit_place_do_not_make_a_thing_a_person():
+    rng = np.random.default_rng(3)
+    sunlit = np.zeros((120, 200, 1))
+    sunlit[:, :100], sunlit[60:] = 1.0, 1.0
+    light = [1 + sunlit * 0.1 * np.sin(2 * np.pi * index / FPS / 30) for index in range(int(30 * FPS))]
+    assert all(verdicts(camera_sees(room() * part, rng) for part in light)[int(SURE_S * FPS) :])
+
+
+def test_a_thing_comes_back_as_soon_as_it_changes_and_is_known_again_when_it_is_as_before():
+    rng = np.random.default_rng(4)
+    empty, figure = room(), somebody(room())
+    before, during = int(SURE_S * FPS), int(3 * FPS)
+    said = verdicts(camera_sees(p, rng) for p in [empty] * before + [figure] * during + [empty] * int(4 * FPS))
+    assert said[before - 1]
+    assert not any(said[before + int(0.5 * FPS) : before + during])
+    assert all(said[-int(FPS) :])
+
+
+def test_who_passes_in_front_of_a_thing_does_not_bring_it_back():
+    rng = np.random.default_rng(5)
+    still, here, said = StillThings(StillThingsConfig()), track(), []
+    for index in range(int((SURE_S + 3.5) * FPS)):
+        left = -60.0 + 60.0 * max(0.0, index / FPS - SURE_S)
+        passer = (left, 8.0, left + 30.0, 118.0)
+        both = Tracks(*(np.concatenate(pair) for pair in zip(vars(here).values(), vars(track(passer, 2)).values())))
+        picture = camera_sees(somebody(room(), box=passer) if left >= 12 else room(), rng)
+        said.append(still.update(index / FPS, picture, both)[0])
+    assert all(said[int(SURE_S * FPS) :])
+
+
+def test_a_person_who_walked_here_is_never_a_thing_however_still():
+    rng = np.random.default_rng(6)
+
+    def arriving(index):
+        shift = max(0.0, 120.0 - 40.0 * index / FPS)
+        return track((BOX[0] - shift, BOX[1], BOX[2] - shift, BOX[3]))
+
+    assert not any(verdicts((camera_sees(room(), rng) for _ in range(int(20 * FPS))), tracks=arriving))
+
+
+def test_a_track_that_a_passer_led_astray_and_that_came_back_to_the_thing_is_a_thing_again():
+    rng = np.random.default_rng(13)
+
+    def astray(index):
+        shift = 60.0 if SURE_S <= index / FPS < SURE_S + 1 else 0.0
+        return track((BOX[0] + shift, BOX[1], BOX[2] + shift, BOX[3]))
+
+    said = verdicts((camera_sees(room(), rng) for _ in range(int((SURE_S + 6) * FPS))), tracks=astray)
+    assert said[int(SURE_S * FPS) - 1] and not said[int((SURE_S + 0.5) * FPS)]
+    assert said[-1]
+
+
+def test_a_flickering_detection_of_a_known_thing_is_a_thing_at_once_under_its_new_id():
+    rng = np.random.default_rng(7)
+    still = StillThings(StillThingsConfig())
+    verdicts((camera_sees(room(), rng) for _ in range(int(SURE_S * FPS))), still=still)
+    nobody = Tracks.empty()
+    still.update(SURE_S, camera_sees(room(), rng), nobody)
+    assert still.tracks == 1
+    later = verdicts([camera_sees(room(), rng)] * 2, lambda _: track(identity=2), still, from_s=40.0)
+    assert later == [True, True]
+    assert (still.tracks, still.found) == (2, 1)
+
+
+def test_where_it_is_too_plain_to_tell_it_stays_a_person():
+    rng = np.random.default_rng(8)
+    dark = room() * 0.02 + 20.0
+    assert not any(verdicts(camera_sees(dark, rng) for _ in range(int((SURE_S + 6) * FPS))))
+
+
+def test_places_outlive_a_restart():
+    rng = np.random.default_rng(9)
+    first, second = StillThings(StillThingsConfig()), StillThings(StillThingsConfig())
+    verdicts((camera_sees(room(), rng) for _ in range(int(SURE_S * FPS))), still=first)
+    second.restore(json.loads(json.dumps(first.state())))
+    assert verdicts([camera_sees(room(), rng)], still=second, from_s=SURE_S) == [True]
+    assert (second.tracks, second.found) == (first.tracks, first.found)
+
+
+@pytest.mark.skipif(not DEMO.is_file(), reason="needs ../shared/data/demo")
+@pytest.mark.parametrize(
+    ("first", "last", "box"),
+    [(80, 200, (287, 11, 392, 293)), (295, 430, (312, 5, 453, 320)), (505, 640, (410, 0, 565, 320)),
+     (985, 1190, (312, 5, 452, 315)), (1262, 1370, (344, 0, 508, 324))],
+)  # fmt: skip
+@pytest.mark.parametrize("scale", [1.0, 0.2])
+def test_real_people_who_stand_at_a_table_are_never_things(first, last, box, scale):
+    said = verdicts(demo_pictures(first, last, scale), lambda _: track(tuple(scale * edge for edge in box)))
+    assert len(said) > 8 * FPS
+    assert not any(said)
+
+
+@pytest.mark.skipif(not DEMO.is_file(), reason="needs ../shared/data/demo")
+@pytest.mark.parametrize("scale", [1.0, 0.2])
+def test_the_table_at_which_they_stand_is_a_thing(scale):
+    still = StillThings(StillThingsConfig(after_s=4.0))
+    table = track(tuple(scale * edge for edge in (382, 73, 529, 332)))
+    assert verdicts(demo_pictures(0, 56, scale), lambda _: table, still)[-1]
+
+
+def demo_pictures(first, last, scale):
+    """Yield frames of the demonstration video, in which one person after another stands at a table; 8 a second."""
+    video = cv2.VideoCapture(str(DEMO))
+    for index in range(last):
+        if not video.grab():
+            break
+        # The video has ten frames a second.
+        if index >= first and index % 5 != 4:
+            picture = video.retrieve()[1]
+            yield cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    video.release()
+
+
+def test_the_pipeline_leaves_things_out_of_people_pairs_and_events():
+    # One sways in the picture, one does not change; a person and a thing 1.2 m apart.
+    rng = np.random.default_rng(10)
+    boxes = boxes_of_people(CAMERA, np.array([[-0.6, 5.0], [0.6, 5.0]]))
+    pipeline = Pipeline(Config(), NoModel(), CAMERA)
+    results = []
+    for index in range(int((SURE_S + 6) * FPS)):
+        lean = 3.0 * np.sin(index / FPS * 2.0)
+        picture = camera_sees(somebody(room(320, 240), lean, tuple(boxes.bbox[0].tolist())), rng)
+        pipeline.watch(Frame(picture, index, index / FPS))
+        results.append(pipeline.interpret(index, index / FPS, boxes))
+    early, late = results[int(8 * FPS)], results[-1]
+    assert len(early.tracks) == 2 and len(early.violating_pairs) == 1
+    assert len(late.tracks) == 1 and len(late.pairs) == 0 and len(late.violating_pairs) == 0
+    assert len(late.things) == 1
+    assert pipeline.people_seen == 1
+    assert [event for result in results for event in result.closed_events] + list(pipeline.finish()) == []
+    assert pipeline.has_live_tracks
+
+
+def test_only_things_in_sight_are_nobody_alive():
+    rng = np.random.default_rng(11)
+    boxes = boxes_of_people(CAMERA, np.array([[0.0, 5.0]]))
+    pipeline = Pipeline(Config(), NoModel(), CAMERA)
+    for index in range(int(SURE_S * FPS)):
+        pipeline.watch(Frame(camera_sees(room(320, 240), rng), index, index / FPS))
+        pipeline.interpret(index, index / FPS, boxes)
+    assert not pipeline.has_live_tracks
+    for index in range(int(SURE_S * FPS), int((SURE_S + 2) * FPS)):
+        pipeline.watch(Frame(camera_sees(room(320, 240), rng), index, index / FPS))
+        result = pipeline.interpret(index, index / FPS, Detections.empty())
+    assert len(result.things) == 0 and pipeline.people_seen == 0
+
+
+def test_it_can_be_switched_off():
+    rng = np.random.default_rng(12)
+    boxes = boxes_of_people(CAMERA, np.array([[0.0, 5.0]]))
+    pipeline = Pipeline(Config(still_things=StillThingsConfig(enabled=False)), NoModel(), CAMERA)
+    for index in range(int(SURE_S * FPS)):
+        pipeline.watch(Frame(camera_sees(room(320, 240), rng), index, index / FPS))
+        result = pipeline.interpret(index, index / FPS, boxes)
+    assert len(result.tracks) == 1 and pipeline.people_seen == 1
