@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Optional
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge_app.records import BoolArray, BoxArray, Detections
 from edge_app.tiles.plan import Tile
@@ -16,6 +17,10 @@ _SAME_IOU = 0.45
 _PART_INSIDE = 0.75
 # A box that was cut off by a tile's edge is believed only where no other look shows more of the person.
 _CUT_INSIDE = 0.5
+# With so many looks a false box is found more often: of boxes of one score, the odds that they show a person are this much
+# smaller than for the whole picture alone. Fitted (logistic, slope 1.02) to the released model's boxes in COCO128, 7 views
+# a picture, and in 200 scenes composed of it, 10 views; it was trained on neither.
+_ODDS_LOST = 2.44
 # A box is called cut if it comes this near to an edge of its tile, in parts of the tile.
 _EDGE_PART = 0.012
 
@@ -30,7 +35,7 @@ def merge_views(views: Sequence[tuple[Detections, Optional[Tile]]], image_size: 
         image_size: width and height of the source, pixels.
 
     Returns:
-        Detections by falling score.
+        Detections by falling score; scores are brought down so that they mean what they mean for the whole picture.
     """
     if len(views) == 1:
         return views[0][0]
@@ -54,8 +59,13 @@ def merge_views(views: Sequence[tuple[Detections, Optional[Tile]]], image_size: 
         inside = shared / np.maximum(np.minimum(area[rest], area[index]), 1e-9)
         limit = np.where(cut[rest], _CUT_INSIDE, _PART_INSIDE)
         keep[rest[(iou > _SAME_IOU) | (inside > limit)]] = False
-    found = Detections(bbox[keep], score[keep])
+    found = Detections(bbox[keep], _as_of_one_look(score[keep]))
     return found[np.argsort(-found.score, kind="stable")]
+
+
+def _as_of_one_look(score: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the score at which the whole picture alone would be as sure."""
+    return score / (score + _ODDS_LOST * (1.0 - score))
 
 
 def _cut(bbox: BoxArray, tile: Optional[Tile], image_size: tuple[int, int]) -> BoolArray:
