@@ -29,13 +29,20 @@ _BLOCK = 4
 # five. The table itself did not change, noise and JPEG are no change, nor are clouds that darken the sunlit half by a
 # tenth within half a minute.
 _SWAY = 0.03
-# Grey levels that compression and noise leave in an averaged cell. With less contrast than this between cells even a
-# sway of two centimetres would drown in them: nothing can be said.
+# Grey levels that compression and noise at least leave in an averaged cell. With less contrast than this between cells
+# even a sway of two centimetres would drown in them: nothing can be said.
 _FLOOR = 0.7
 _LEAST_CONTRAST = 10.0
 # A picture each quarter of a second, and averages over about this long: noise goes, sway stays.
 _LOOK_S = 0.25
 _AVERAGE_S = 0.6
+# The picture's own noise is measured elsewhere in it, and blocks may change by so many times that; with more noise than
+# the second figure nothing can be said.
+_NOISE_FACTOR, _MOST_NOISE = 2.0, 1.5
+# Its measure follows by this much a look, up or down, so that somebody who passes there is soon forgotten.
+_NOISE_STEP = 0.05
+# Where it is measured: steps of an even spread over the picture (the golden ratio's, in two dimensions).
+_SPREAD = (0.7549, 0.5698)
 # Light makes a block brighter or darker by a factor within these.
 _FACTOR = (0.5, 2.0)
 # What is remembered is the mean of the first moments; while nothing changes it then follows the daylight this slowly.
@@ -76,6 +83,9 @@ class _Places:
         thing: (P, rows, columns) what it looked like when it was found to be a thing; NaN before.
         seen_s, looked_s: (P,) when a track was there last, and when the picture was looked at last.
         is_thing: (P,) nothing has changed for long enough.
+        witness: (P, 4) a box of the same size elsewhere, pixels; most of them see nothing but noise.
+        witness_now, witness_before: (P, rows, columns) as ``now`` and ``unchanged``, of the witness.
+        begun_s: (P,) since when the witness is looked at.
     """
 
     box: FloatArray
@@ -86,20 +96,38 @@ class _Places:
     seen_s: FloatArray
     looked_s: FloatArray
     is_thing: BoolArray
+    witness: FloatArray
+    witness_now: FloatArray
+    witness_before: FloatArray
+    begun_s: FloatArray
 
     def __len__(self) -> int:
         return len(self.is_thing)
 
     @staticmethod
     def none() -> _Places:
-        return _Places.begin(0.0, np.zeros((0, 4)), np.zeros((0, _ROWS, _COLUMNS)))
+        nowhere, nothing = np.zeros((0, 4)), np.zeros((0, _ROWS, _COLUMNS))
+        return _Places.begin(0.0, nowhere, nothing, nowhere, nothing)
 
     @staticmethod
-    def begin(time_s: float, box: FloatArray, cells: FloatArray) -> _Places:
+    def begin(
+        time_s: float, box: FloatArray, cells: FloatArray, witness: FloatArray, witness_cells: FloatArray
+    ) -> _Places:
         times = np.full(len(box), time_s)
-        unknown = np.full_like(cells, np.nan)
-        nothing = np.zeros(len(box), np.bool_)
-        return _Places(box, cells, cells.copy(), unknown, times, times.copy(), times.copy(), nothing)
+        return _Places(
+            box=box,
+            now=cells,
+            unchanged=cells.copy(),
+            thing=np.full_like(cells, np.nan),
+            since_s=times,
+            seen_s=times.copy(),
+            looked_s=times.copy(),
+            is_thing=np.zeros(len(box), np.bool_),
+            witness=witness,
+            witness_now=witness_cells,
+            witness_before=witness_cells.copy(),
+            begun_s=times.copy(),
+        )
 
     def select(self, rows: IntArray) -> _Places:
         return _Places(*(value[rows] for value in vars(self).values()))
@@ -119,6 +147,8 @@ class StillThings:
 
     config: StillThingsConfig
     found: int = 0
+    _witnessed: int = 0
+    _noise: float = 0.0
     _ended: int = 0
     _now: set[int] = field(default_factory=set)
     _places: _Places = field(default_factory=_Places.none)
@@ -178,8 +208,9 @@ class StillThings:
         places = {name: value.tolist() for name, value in vars(self._places).items()}
         resting = [[track, since_s] for track, since_s in self._resting.items()]
         began = [[track, *where] for track, where in self._began.items()]
-        counts = {"now": sorted(self._now), "tracks": self.tracks, "found": self.found}
-        return {"places": places, "began": began, "resting": resting, **counts}
+        counts = {"now": sorted(self._now), "tracks": self.tracks, "found": self.found, "witnessed": self._witnessed}
+        noise = {"noise": self._noise}
+        return {"places": places, "began": began, "resting": resting, **counts, **noise}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what ``state`` returned."""
@@ -192,7 +223,8 @@ class StillThings:
         )
         self._began = {row[0]: (row[1], row[2], row[3]) for row in state["began"]}
         self._resting = {row[0]: row[1] for row in state["resting"]}
-        self._now, self.found = set(state["now"]), state["found"]
+        self._now, self.found, self._witnessed = set(state["now"]), state["found"], state["witnessed"]
+        self._noise = state["noise"]
         self._ended = state["tracks"] - len(self._now)
 
     def _beginning(self, tracks: Tracks, row: int) -> tuple[float, float, bool]:
@@ -232,7 +264,9 @@ class StillThings:
         if len(new) == 0:
             return best
         best[new] = len(self._places) + np.arange(len(new))
-        self._places = self._places.append(_Places.begin(time_s, box[new], cells))
+        witness = self._witnesses(image, box[new])
+        begun = _Places.begin(time_s, box[new], cells, witness, _cells(image, witness))
+        self._places = self._places.append(begun)
         if len(self._places) > _MOST_PLACES:
             self._places.seen_s[best[best >= 0]] = time_s
             known = np.isfinite(self._places.thing).all(axis=(1, 2))
@@ -243,11 +277,35 @@ class StillThings:
             best = np.where(best >= 0, moved[best], -1)
         return best
 
+    def _witnesses(self, image: Image, box: FloatArray) -> FloatArray:
+        """Return (N, 4) boxes of the same sizes, spread over the picture."""
+        size = box[:, 2:] - box[:, :2]
+        number = self._witnessed + 1 + np.arange(len(box))
+        self._witnessed += len(box)
+        room = np.maximum([image.shape[1], image.shape[0]] - size, 0.0)
+        low = (number[:, None] * _SPREAD) % 1.0 * room
+        return np.hstack([low, low + size])
+
+    def _noise_floor(self, time_s: float, image: Image, rows: IntArray, step_s: FloatArray) -> float:
+        """Look at the witnesses of some places; returns the grey levels that noise may change a block by."""
+        places = self._places
+        every = np.ones((len(rows), _ROWS, _COLUMNS), np.bool_)
+        cells = _cells(image, places.witness[rows])
+        places.witness_now[rows] = _moved(places.witness_now[rows], cells, every, 1 - np.exp(-step_s / _AVERAGE_S))
+        now, before = places.witness_now[rows], places.witness_before[rows]
+        changed = np.sqrt(np.median(_by_blocks(_change(before, now, every)), axis=(1, 2)))
+        places.witness_before[rows] = _moved(before, now, every, 1 - np.exp(-step_s / _DAYLIGHT_S))
+        changed = changed[time_s - places.begun_s[rows] >= _FIRST_S]
+        if len(changed):
+            self._noise += _NOISE_STEP * float(np.sign(np.median(changed) - self._noise))
+        return max(_FLOOR, _NOISE_FACTOR * self._noise)
+
     def _look(self, time_s: float, image: Image, rows: IntArray, walkers: FloatArray) -> None:
         """Compare the picture in some places with what it was, leaving out what walkers cover."""
         places = self._places
         step_s = time_s - places.looked_s[rows]
         places.looked_s[rows] = time_s
+        floor = self._noise_floor(time_s, image, rows, step_s)
         open_cells = np.array([~_covered(places.box[row], walkers) for row in rows])
         clear = open_cells.mean(axis=(1, 2)) >= 1 - _MOST_COVERED
         # Where nothing can be said the clock stands still.
@@ -257,8 +315,8 @@ class StillThings:
         rows, cells, open_cells, step_s = rows[clear], cells[clear], open_cells[clear], step_s[clear]
         places.now[rows] = _moved(places.now[rows], cells, open_cells, 1 - np.exp(-step_s / _AVERAGE_S))
         daylight = 1 - np.exp(-step_s / _DAYLIGHT_S)
-        again = is_same(places.thing[rows], places.now[rows], open_cells)
-        same = is_same(places.unchanged[rows], places.now[rows], open_cells)
+        again = is_same(places.thing[rows], places.now[rows], open_cells, floor)
+        same = is_same(places.unchanged[rows], places.now[rows], open_cells, floor)
         places.thing[rows] = _moved(places.thing[rows], places.now[rows], open_cells & again[:, None, None], daylight)
         been_s = time_s - places.since_s[rows]
         fresh = been_s <= _FIRST_S
@@ -273,33 +331,45 @@ class StillThings:
         places.is_thing[rows] = again | ripe
 
 
-def is_same(before: FloatArray, now: FloatArray, open_cells: BoolArray) -> BoolArray:
+def is_same(before: FloatArray, now: FloatArray, open_cells: BoolArray, floor: float = _FLOOR) -> BoolArray:
     """Tell whether two looks at each of P boxes show the same to well within the sway of a person.
 
     Args:
         before: (P, rows, columns) grey levels; NaN is not the same as anything.
         now: of the same boxes.
         open_cells: (P, rows, columns) bool, cells to compare.
+        floor: grey levels by which noise may change a block.
 
     Returns:
         (P,) bool, False too where there is too little contrast to tell.
     """
     share = open_cells / np.maximum(open_cells.sum(axis=(1, 2), keepdims=True), 1)
     weight = _by_blocks(open_cells.astype(np.float64))
+    change = _change(before, now, open_cells)
+    down, right = np.gradient(now, axis=(1, 2))
+    contrast = down * down + right * right
+    # The more noise, the more contrast is needed before a sway would rise above it.
+    least = _LEAST_CONTRAST * floor / _FLOOR
+    enough = (share * contrast).sum(axis=(1, 2)) >= least**2
+    changed, textured = _by_blocks(open_cells * change), _by_blocks(open_cells * contrast)
+    limit = np.maximum(floor**2 * weight, _SWAY**2 * textured)
+    quiet = (changed <= limit) | (weight < _LEAST_OPEN)
+    result: BoolArray = enough & quiet.all(axis=(1, 2)) & (floor <= _NOISE_FACTOR * _MOST_NOISE)
+    return result
+
+
+def _change(before: FloatArray, now: FloatArray, open_cells: BoolArray) -> FloatArray:
+    """Return the (P, rows, columns) squared change of cells that light does not explain.
+
+    Light changes the cells of a block together, brighter by a factor and a constant; sun and shade each in their way.
+    """
+    weight = _by_blocks(open_cells.astype(np.float64))
     part = open_cells / np.maximum(_to_cells(weight), 1e-9)
-    # Light changes the cells of a block together, brighter by a factor and a constant; sun and shade each in their way.
     was = before - _to_cells(_by_blocks(part * before))
     seen = now - _to_cells(_by_blocks(part * now))
     factor = _by_blocks(part * was * seen) / np.maximum(_by_blocks(part * was * was), 1e-9)
-    change = (seen - _to_cells(np.clip(factor, *_FACTOR)) * was) ** 2
-    down, right = np.gradient(now, axis=(1, 2))
-    contrast = down * down + right * right
-    enough = (share * contrast).sum(axis=(1, 2)) >= _LEAST_CONTRAST**2
-    changed, textured = _by_blocks(open_cells * change), _by_blocks(open_cells * contrast)
-    limit = np.maximum(_FLOOR**2 * weight, _SWAY**2 * textured)
-    quiet = (changed <= limit) | (weight < _LEAST_OPEN)
-    result: BoolArray = enough & quiet.all(axis=(1, 2))
-    return result
+    change: FloatArray = (seen - _to_cells(np.clip(factor, *_FACTOR)) * was) ** 2
+    return change
 
 
 def _moved(before: FloatArray, now: FloatArray, open_cells: BoolArray, gain: FloatArray) -> FloatArray:

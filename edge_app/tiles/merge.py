@@ -17,9 +17,9 @@ _SAME_IOU = 0.45
 _PART_INSIDE = 0.75
 # A box that was cut off by a tile's edge is believed only where no other look shows more of the person.
 _CUT_INSIDE = 0.5
-# With so many looks a false box is found more often: of boxes of one score, the odds that they show a person are this much
-# smaller than for the whole picture alone. Fitted (logistic, slope 1.02) to the released model's boxes in COCO128, 7 views
-# a picture, and in 200 scenes composed of it, 10 views; it was trained on neither.
+# With so many looks a false box is found more often: of boxes of one score, the odds that they show a person are this
+# much smaller than for the whole picture alone. Fitted (logistic, slope 1.02) to the released model's boxes in COCO128,
+# 7 views a picture, and in 200 scenes composed of it, 10 views; it was trained on neither.
 _ODDS_LOST = 2.44
 # A box is called cut if it comes this near to an edge of its tile, in parts of the tile.
 _EDGE_PART = 0.012
