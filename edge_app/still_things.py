@@ -39,6 +39,9 @@ _AVERAGE_S = 0.6
 # The picture's own noise is measured elsewhere in it, and blocks may change by so many times that; with more noise than
 # the second figure nothing can be said.
 _NOISE_FACTOR, _MOST_NOISE = 2.0, 1.5
+# What is known as a thing may change by this many times more, shadows and people behind it: a person who stood there
+# instead, or began to move, would change it by far more.
+_KNOWN = 2.0
 # Its measure follows by this much a look, up or down, so that somebody who passes there is soon forgotten.
 _NOISE_STEP = 0.05
 # Where it is measured: steps of an even spread over the picture (the golden ratio's, in two dimensions).
@@ -315,7 +318,7 @@ class StillThings:
         rows, cells, open_cells, step_s = rows[clear], cells[clear], open_cells[clear], step_s[clear]
         places.now[rows] = _moved(places.now[rows], cells, open_cells, 1 - np.exp(-step_s / _AVERAGE_S))
         daylight = 1 - np.exp(-step_s / _DAYLIGHT_S)
-        again = is_same(places.thing[rows], places.now[rows], open_cells, floor)
+        again = is_same(places.thing[rows], places.now[rows], open_cells, _KNOWN * floor, _KNOWN)
         same = is_same(places.unchanged[rows], places.now[rows], open_cells, floor)
         places.thing[rows] = _moved(places.thing[rows], places.now[rows], open_cells & again[:, None, None], daylight)
         been_s = time_s - places.since_s[rows]
@@ -331,7 +334,9 @@ class StillThings:
         places.is_thing[rows] = again | ripe
 
 
-def is_same(before: FloatArray, now: FloatArray, open_cells: BoolArray, floor: float = _FLOOR) -> BoolArray:
+def is_same(
+    before: FloatArray, now: FloatArray, open_cells: BoolArray, floor: float = _FLOOR, slack: float = 1.0
+) -> BoolArray:
     """Tell whether two looks at each of P boxes show the same to well within the sway of a person.
 
     Args:
@@ -339,6 +344,7 @@ def is_same(before: FloatArray, now: FloatArray, open_cells: BoolArray, floor: f
         now: of the same boxes.
         open_cells: (P, rows, columns) bool, cells to compare.
         floor: grey levels by which noise may change a block.
+        slack: factor on what else may change.
 
     Returns:
         (P,) bool, False too where there is too little contrast to tell.
@@ -349,12 +355,12 @@ def is_same(before: FloatArray, now: FloatArray, open_cells: BoolArray, floor: f
     down, right = np.gradient(now, axis=(1, 2))
     contrast = down * down + right * right
     # The more noise, the more contrast is needed before a sway would rise above it.
-    least = _LEAST_CONTRAST * floor / _FLOOR
+    least = _LEAST_CONTRAST * floor / (slack * _FLOOR)
     enough = (share * contrast).sum(axis=(1, 2)) >= least**2
     changed, textured = _by_blocks(open_cells * change), _by_blocks(open_cells * contrast)
-    limit = np.maximum(floor**2 * weight, _SWAY**2 * textured)
+    limit = np.maximum(floor**2 * weight, (slack * _SWAY) ** 2 * textured)
     quiet = (changed <= limit) | (weight < _LEAST_OPEN)
-    result: BoolArray = enough & quiet.all(axis=(1, 2)) & (floor <= _NOISE_FACTOR * _MOST_NOISE)
+    result: BoolArray = enough & quiet.all(axis=(1, 2)) & (floor <= slack * _NOISE_FACTOR * _MOST_NOISE)
     return result
 
 
