@@ -19,8 +19,9 @@ from edge_app.errors import UserError
 from edge_app.events import EventDetector
 from edge_app.ground_plane import locate
 from edge_app.pipeline import Pipeline
-from edge_app.records import Detections, FloatArray, Pairs, Tracks, ViolationEvent
+from edge_app.records import Detections, FloatArray, Frame, Pairs, Tracks, ViolationEvent
 from edge_app.source import VideoFile
+from edge_app.tiles.tiled_detector import with_tiles
 from training.scene_evaluation.alignment import Alignment, align
 from training.scene_evaluation.close_pairs import PairScores, count_reported_pairs, pair_scores
 from training.scene_evaluation.error_summary import NEAR_M, ErrorSummary
@@ -70,11 +71,19 @@ class Figures:
 
 @dataclass(frozen=True)
 class SeenPeople:
-    """What the detector found: of each frame, in pictures of ``size`` (width, height)."""
+    """What the detector found in whole pictures of ``size`` (width, height): of each frame of a video."""
 
     frames: tuple[Detections, ...]
     size: tuple[int, int]
     detector: Detector
+    video: Path
+    fps: float
+
+    def pictures(self, purpose: str) -> Iterator[tuple[Frame, Detections]]:
+        """Yield each frame once more with what was found in it."""
+        source = VideoFile(self.video, fps=self.fps)
+        bar = tqdm(source, total=len(self.frames), unit="frame", desc=purpose, disable=None)
+        yield from zip(bar, self.frames)
 
 
 @dataclass(frozen=True)
@@ -113,17 +122,21 @@ def run_perfect(ground: Ground, camera: CameraModel, config: Config) -> Run:
     return Run(_joined(places), pairs, _times(events))
 
 
-def run_detections(seen_people: SeenPeople, fps: float, camera: CameraModel, config: Config) -> Run:
-    """Send detections through the device's whole pipeline."""
-    pipeline = Pipeline(config, seen_people.detector, camera)
+def run_detections(seen_people: SeenPeople, camera: CameraModel, config: Config) -> Run:
+    """Send a video through the device's whole pipeline, with the tiles that this calibration asks for."""
+    detector = with_tiles(seen_people.detector, config.tiles, camera, in_real_time=False)
+    pipeline = Pipeline(config, detector, camera)
     rows: list[SceneRows] = []
     pairs: dict[int, Pairs] = {}
     events: list[ViolationEvent] = []
-    for index, found in enumerate(seen_people.frames):
-        result = pipeline.interpret(index, index / fps, found)
+    for frame, found in seen_people.pictures("tracking"):
+        pipeline.watch(frame)
+        has_tiles = detector is not seen_people.detector
+        people = detect(detector, frame.image) if has_tiles else found
+        result = pipeline.interpret(frame.index, frame.time_s, people)
         seen = result.tracks.present
-        rows.append(_rows(index + 1, result.tracks[seen], result.ground.xy_m[seen]))
-        pairs[index + 1] = result.pairs
+        rows.append(_rows(frame.index + 1, result.tracks[seen], result.ground.xy_m[seen]))
+        pairs[frame.index + 1] = result.pairs
         events += result.closed_events
     events += pipeline.finish()
     return Run(_joined(rows), pairs, _times(events))
@@ -140,14 +153,15 @@ def detect_all(video: Path, fps: float, config: Config, frames: int) -> SeenPeop
     found = [detect(detector, frame.image) for frame in tqdm(source, unit="frame", desc="detecting", disable=None)]
     if len(found) < frames:
         raise UserError(f"{video} has {len(found)} frames but the ground truth {frames}; give both of the same video")
-    return SeenPeople(tuple(found[:frames]), (source.width, source.height), detector)
+    return SeenPeople(tuple(found[:frames]), (source.width, source.height), detector, video, fps)
 
 
-def uncalibrated_tracks(seen_people: SeenPeople, fps: float, config: Config) -> Iterator[tuple[int, Tracks]]:
+def uncalibrated_tracks(seen_people: SeenPeople, config: Config) -> Iterator[tuple[int, Tracks]]:
     """Yield frames and tracks as self-calibration sees them."""
     pipeline = Pipeline(config, seen_people.detector, None)
-    for index, found in enumerate(seen_people.frames):
-        yield index + 1, pipeline.interpret(index, index / fps, found).tracks
+    for frame, found in seen_people.pictures("self-calibrating"):
+        pipeline.watch(frame)
+        yield frame.index + 1, pipeline.interpret(frame.index, frame.time_s, found).tracks
 
 
 def self_calibrate(

@@ -71,7 +71,8 @@ def evaluate_distances(
     """Score distances and events of a scene: calibrated and self-calibrated, with perfect boxes and with our own.
 
     Perfect boxes are those of the ground truth, through the device's ground plane, distances and events. With --video
-    the detector and the tracker take part. Self-calibration sees the same boxes, once with the field of view and once
+    the detector and the tracker take part, once with the tiles of each calibration (``tiles: {mode: off}`` in --config
+    spares that time). Self-calibration sees the same boxes, once with the field of view and once
     without. The older app's two formulas are shown beside, for comparison only.
     """
     settings = _settings(config, model, threshold_m)
@@ -126,14 +127,14 @@ def _own(
     figures = []
     rows: Optional[SceneRows] = None
     if camera is not None:
-        run = run_detections(seen, ground.fps, camera, settings)
+        run = run_detections(seen, camera, settings)
         figures.append(score(run, ground, "calibrated", settings))
         rows = run.rows
     for field in _fields(hfov_deg):
-        found = self_calibrate(uncalibrated_tracks(seen, ground.fps, settings), ground.fps, seen.size, field)
+        found = self_calibrate(uncalibrated_tracks(seen, settings), ground.fps, seen.size, field)
         if found is None:
             raise UserError("nobody was seen whole in the video; the detector finds too little here")
-        run = run_detections(seen, ground.fps, found.camera, settings)
+        run = run_detections(seen, found.camera, settings)
         figures.append(score(run, ground, describe(found, field), settings))
         rows = run.rows if rows is None else rows
     assert rows is not None
