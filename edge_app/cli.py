@@ -21,8 +21,8 @@ from edge_app.config import Config, config_schema, load_config  # noqa: E402
 from edge_app.doctor.command import doctor  # noqa: E402
 from edge_app.fleet.command import fleet  # noqa: E402
 from edge_app.json_logs import JsonFormatter  # noqa: E402
+from edge_app.masking import mask_secrets_in_logs  # noqa: E402
 from edge_app.model_store.command import model_commands  # noqa: E402
-from edge_app.secret import mask_secrets_in_logs  # noqa: E402
 from edge_app.storage.command import storage  # noqa: E402
 from edge_app.web.bench_command import bench_viewers  # noqa: E402
 from edge_app.web.security.command import password  # noqa: E402

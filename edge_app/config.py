@@ -18,9 +18,9 @@ from edge_app.config_section import Section
 from edge_app.delivery.config import MqttConfig
 from edge_app.errors import UserError, did_you_mean
 from edge_app.kernels import Kernels
+from edge_app.masking import masked
 from edge_app.model_store.store import installed_model
 from edge_app.motion_gate import MotionGateConfig
-from edge_app.secret import masked
 from edge_app.still_things import StillThingsConfig
 from edge_app.storage.config import StorageConfig
 from edge_app.tiles.config import TilesConfig

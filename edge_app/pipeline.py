@@ -31,7 +31,6 @@ from edge_app.records import (
     FrameResult,
     GroundPoints,
     Image,
-    IntArray,
     Pairs,
     Tracks,
     ViolationEvent,
@@ -191,7 +190,8 @@ class Pipeline:
         tracks, things = self._set_things_apart(time_s, tracks)
         ground = locate(camera, tracks)
         pairs = self._measure(time_s, tracks, ground)
-        closed = self._events.update(time_s, _between(pairs, tracks.id[tracks.observed]))
+        # Predicted positions neither make nor prolong an event.
+        closed = self._events.update(time_s, pairs.between(tracks.id[tracks.observed]))
         violating = self._events.violating_pairs(time_s)
         result = FrameResult(
             index, time_s, detections, tracks, ground, pairs, violating, np.unique(violating), cut_off + closed, things
@@ -281,11 +281,6 @@ class Pipeline:
         if self._groups is None:
             return pairs
         return replace(pairs, same_group=self._groups.update(time_s, tracks.id[seen], visible, pairs))
-
-
-def _between(pairs: Pairs, ids: IntArray) -> Pairs:
-    """Return the pairs of people who are both among ``ids``: predicted positions neither make nor prolong an event."""
-    return pairs[np.isin(pairs.id_a, ids) & np.isin(pairs.id_b, ids)]
 
 
 def _camera_watch(config: Config) -> Optional[CameraWatch]:

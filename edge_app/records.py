@@ -184,6 +184,10 @@ class Pairs:
             together,
         )
 
+    def between(self, ids: IntArray) -> Pairs:
+        """Return the pairs of people who are both among ``ids``."""
+        return self[np.isin(self.id_a, ids) & np.isin(self.id_b, ids)]
+
     @staticmethod
     def empty() -> Pairs:
         """No pairs."""

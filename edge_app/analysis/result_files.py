@@ -97,7 +97,8 @@ class ResultFiles:
         self._files["tracks.txt"].write("".join(lines))
 
     def _write_pairs(self, result: FrameResult) -> None:
-        pairs = result.pairs
+        # Measured ones: where somebody is only expected to be, nothing was measured, and no event hears of it.
+        pairs = result.pairs.between(result.tracks.id[result.tracks.observed])
         prefix = f"{result.index + 1},{result.time_s:.3f}"
         same_group = [None] * len(pairs) if pairs.same_group is None else pairs.same_group.tolist()
         lines = [

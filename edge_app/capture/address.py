@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from edge_app.errors import UserError, did_you_mean
-from edge_app.secret import MASK, masked
+from edge_app.masking import MASK, masked
 
 SourceKind = Literal["file", "folder", "device", "csi", "stream", "gstreamer"]
 

@@ -16,7 +16,8 @@ from edge_app.delivery.mqtt import CHANNEL, LiveStates, MqttPublisher
 from edge_app.delivery.outbox import Channel, Outbox, put_messages
 from edge_app.delivery.webhook import Webhook
 from edge_app.delivery.worker import DeliveryWorker, Sender
-from edge_app.secret import keep_out_of_logs, read_secret
+from edge_app.masking import keep_out_of_logs
+from edge_app.secret import read_secret
 from edge_app.storage.statements import Statement
 from edge_app.storage.writer import HistoryWriter
 

@@ -11,7 +11,8 @@ from typing import Any, Callable, Optional
 import click
 
 from edge_app.errors import UserError
-from edge_app.secret import keep_out_of_logs, mask_secrets_in_logs, masked, read_secret
+from edge_app.masking import keep_out_of_logs, mask_secrets_in_logs, masked
+from edge_app.secret import read_secret
 
 _PREFIX = click.option(
     "--prefix", default="edge-social-distancing", show_default=True, help="first level of the topics"

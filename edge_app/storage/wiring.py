@@ -11,7 +11,7 @@ from edge_app.alerts.sink import AlertSink
 from edge_app.config import Config, MetricsConfig
 from edge_app.delivery.messages import Message, alert_message, event_message, minute_message, notice_message
 from edge_app.delivery.post_office import PostOffice
-from edge_app.secret import mask_secrets_in_logs
+from edge_app.masking import mask_secrets_in_logs
 from edge_app.sinks import ResultSink, StatusNotice
 from edge_app.storage.rows import MinuteAggregate, StoredAlert, StoredEvent
 from edge_app.storage.sink import StorageSink

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 
-from edge_app.secret import MaskingFilter
+from edge_app.masking import MaskingFilter
 
 _LINES = 200
 _LONGEST = 400

@@ -9,7 +9,7 @@ from flask import Flask, g, render_template, request
 from werkzeug.exceptions import HTTPException
 
 from edge_app.errors import UserError
-from edge_app.secret import masked
+from edge_app.masking import masked
 from edge_app.web.site import UnknownCamera
 
 log = logging.getLogger(__name__)

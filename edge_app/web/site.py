@@ -13,8 +13,8 @@ from edge_app.calibration import CameraModel
 from edge_app.config import Config
 from edge_app.errors import UserError, did_you_mean
 from edge_app.live import LiveRunner
+from edge_app.masking import masked
 from edge_app.render import BirdsEye
-from edge_app.secret import masked
 from edge_app.storage.heat_history import HeatHistory
 from edge_app.storage.rows import HeatMap
 from edge_app.storage.store import Store, TimeRange

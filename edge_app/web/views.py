@@ -8,7 +8,7 @@ import numpy as np
 
 from edge_app.config import Config
 from edge_app.live import Snapshot
-from edge_app.secret import masked
+from edge_app.masking import masked
 from edge_app.web.site import CameraView
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from edge_app.errors import UserError
 from edge_app.json_logs import JsonFormatter
-from edge_app.secret import MaskingFilter, masked, read_secret
+from edge_app.masking import MaskingFilter, masked
+from edge_app.secret import read_secret
 
 
 def test_a_secret_comes_from_the_environment_or_a_file_and_is_masked(monkeypatch, tmp_path):

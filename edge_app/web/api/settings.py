@@ -8,7 +8,7 @@ from pydantic import Field
 
 from edge_app.config import config_schema
 from edge_app.config_section import Section
-from edge_app.secret import masked
+from edge_app.masking import masked
 from edge_app.web.api.operation import CameraQuery, Operations
 from edge_app.web.changes import CHANGEABLE, as_change
 from edge_app.web.security.access import visitor

@@ -4,7 +4,7 @@ import pytest
 
 from edge_app.capture.address import display_name, parse_address
 from edge_app.errors import UserError
-from edge_app.secret import masked
+from edge_app.masking import masked
 
 
 @pytest.mark.parametrize(

@@ -167,7 +167,8 @@ def test_no_file_of_an_analysis_shows_the_marked_people(tmp_path, monkeypatch, m
         writer.write(picture)
     writer.release()
     save_camera(CAMERA, tmp_path / "camera.yaml", source="made up", error={})
-    config = parse_config({"calibration": "camera.yaml", "privacy": {"people": mode}}, "c.yaml", tmp_path)
+    settings = {"calibration": "camera.yaml", "tiles": {"mode": "off"}, "privacy": {"people": mode}}
+    config = parse_config(settings, "c.yaml", tmp_path)
     monkeypatch.setattr("edge_app.pipeline.open_watched", lambda *_args: FindsTheMarkedTwo())
     summary = analyze(AnalysisOptions(tmp_path / "clip.avi", tmp_path / "out", config, annotate=True, progress=False))
     assert summary["violations"]["events"] == 1
