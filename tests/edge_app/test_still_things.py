@@ -80,6 +80,31 @@ def test_what_never_changes_is_a_thing_after_the_configured_time(noise, quality)
     assert all(said[int(SURE_S * FPS) :])
 
 
+def coarse_noise(picture, rng, grey_levels):
+    """Add noise in patches of a few pixels, as an old analogue camera's compression leaves it."""
+    rows, columns = picture.shape[:2]
+    patches = rng.normal(0, grey_levels, (rows // 6, columns // 6, 1))
+    return picture + cv2.resize(patches, (columns, rows), interpolation=cv2.INTER_LINEAR)[..., None]
+
+
+def test_where_the_whole_picture_flickers_so_may_a_thing():
+    rng = np.random.default_rng(4)
+    said = verdicts(coarse_noise(room(), rng, 2.5).clip(0, 255).astype(np.uint8) for _ in range(int(40 * FPS)))
+    assert np.mean(said[int(20 * FPS) :]) > 0.9
+
+
+def test_what_flickers_alone_is_no_thing():
+    rng = np.random.default_rng(4)
+    left, top, right, bottom = (int(edge) for edge in BOX)
+
+    def picture():
+        still = room().astype(np.float64)
+        still[top:bottom, left:right] = coarse_noise(still, rng, 8.0)[top:bottom, left:right]
+        return camera_sees(still, rng, 1.0)
+
+    assert not any(verdicts(picture() for _ in range(int(40 * FPS))))
+
+
 @pytest.mark.parametrize(("noise", "seed"), [(0.0, 0), (3.0, 1), (8.0, 2)])
 def test_a_person_who_sways_by_a_centimetre_is_never_a_thing(noise, seed):
     rng = np.random.default_rng(seed)

@@ -1,0 +1,125 @@
+"""Looks at boxes of the picture as a few grey cells, and whether two looks show the same."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from edge_app.records import BoolArray, FloatArray, Image
+
+# Cells into which a box is averaged: ten centimetres of a person each, and much less noise than in a pixel.
+ROWS, COLUMNS = 16, 8
+# Cells are judged in blocks of so many rows and columns: a head that turns changes little of the whole.
+_BLOCK = 4
+# A sway of one centimetre is a tenth of a cell; what is behind does not sway, light may explain a part, and that leaves
+# this of the contrast between neighbouring cells. Five people who stood at a table (75 s of the one-by-one
+# demonstration video) and a drawn figure that sways by 1 cm change more; the table itself did not change, noise and
+# JPEG are no change, nor are clouds that darken the sunlit half by a tenth within half a minute.
+_SWAY = 0.03
+# Grey levels that compression and noise at least leave in an averaged cell. With less contrast than this between cells
+# even a sway of two centimetres would drown in them: nothing can be said.
+FLOOR = 0.7
+_LEAST_CONTRAST = 10.0
+# Blocks may change by so many times the noise of the picture; with more noise than the second nothing can be said.
+NOISE_FACTOR, _MOST_NOISE = 2.0, 1.5
+# Light makes a block brighter or darker by a factor within these.
+_FACTOR = (0.5, 2.0)
+# A block that is covered by more than this is left out.
+_LEAST_OPEN = 0.5
+
+
+def is_same(
+    before: FloatArray, now: FloatArray, open_cells: BoolArray, floor: float = FLOOR, slack: float = 1.0
+) -> BoolArray:
+    """Tell whether two looks at each of P boxes show the same to well within the sway of a person.
+
+    Args:
+        before: (P, rows, columns) grey levels; NaN is not the same as anything.
+        now: of the same boxes.
+        open_cells: (P, rows, columns) bool, cells to compare.
+        floor: grey levels by which noise may change a block.
+        slack: factor on what else may change.
+
+    Returns:
+        (P,) bool, False too where there is too little contrast to tell.
+    """
+    share = open_cells / np.maximum(open_cells.sum(axis=(1, 2), keepdims=True), 1)
+    weight = by_blocks(open_cells.astype(np.float64))
+    change = change_of(before, now, open_cells)
+    down, right = np.gradient(now, axis=(1, 2))
+    contrast = down * down + right * right
+    # The more noise, the more contrast is needed before a sway would rise above it.
+    least = _LEAST_CONTRAST * floor / (slack * FLOOR)
+    enough = (share * contrast).sum(axis=(1, 2)) >= least**2
+    changed, textured = by_blocks(open_cells * change), by_blocks(open_cells * contrast)
+    limit = np.maximum(floor**2 * weight, (slack * _SWAY) ** 2 * textured)
+    quiet = (changed <= limit) | (weight < _LEAST_OPEN)
+    result: BoolArray = enough & quiet.all(axis=(1, 2)) & (floor <= slack * NOISE_FACTOR * _MOST_NOISE)
+    return result
+
+
+def change_of(before: FloatArray, now: FloatArray, open_cells: BoolArray) -> FloatArray:
+    """Return the (P, rows, columns) squared change of cells that light does not explain.
+
+    Light changes the cells of a block together, brighter by a factor and a constant; sun and shade each in their way.
+    """
+    weight = by_blocks(open_cells.astype(np.float64))
+    part = open_cells / np.maximum(_to_cells(weight), 1e-9)
+    was = before - _to_cells(by_blocks(part * before))
+    seen = now - _to_cells(by_blocks(part * now))
+    factor = by_blocks(part * was * seen) / np.maximum(by_blocks(part * was * was), 1e-9)
+    change: FloatArray = (seen - _to_cells(np.clip(factor, *_FACTOR)) * was) ** 2
+    return change
+
+
+def moved(before: FloatArray, now: FloatArray, open_cells: BoolArray, gain: FloatArray) -> FloatArray:
+    """Return (P, rows, columns) what is remembered of P places, moved a part ``gain``, (P,), towards what is seen."""
+    return np.where(open_cells, before + gain[:, None, None] * (now - before), before)
+
+
+def cells_of(image: Image, box: FloatArray) -> FloatArray:
+    """Return the (P, rows, columns) mean grey levels of boxes; NaN where too little of one lies in the picture."""
+    height, width = image.shape[:2]
+    cells = np.full((len(box), ROWS, COLUMNS), np.nan)
+    low = np.maximum(np.round(box[:, :2]), 0).astype(np.int64).tolist()
+    high = np.minimum(np.round(box[:, 2:]), [width, height]).astype(np.int64).tolist()
+    for row, ((left, top), (right, bottom)) in enumerate(zip(low, high)):
+        if right - left >= COLUMNS // 2 and bottom - top >= ROWS // 2:
+            few = cv2.resize(image[top:bottom, left:right], (COLUMNS, ROWS), interpolation=cv2.INTER_AREA)
+            cells[row] = few.mean(axis=2)
+    return cells
+
+
+def _to_cells(blocks: FloatArray) -> FloatArray:
+    """Return (P, rows, columns) cells that have the values of their blocks."""
+    return np.repeat(np.repeat(blocks, _BLOCK, axis=1), _BLOCK, axis=2)
+
+
+def by_blocks(cells: FloatArray) -> FloatArray:
+    """Return the (P, rows, columns) means of blocks of cells."""
+    blocks = cells.reshape(len(cells), ROWS // _BLOCK, _BLOCK, COLUMNS // _BLOCK, _BLOCK)
+    means: FloatArray = blocks.mean(axis=(2, 4))
+    return means
+
+
+def covered_cells(box: FloatArray, walkers: FloatArray) -> BoolArray:
+    """Return which cells of a (4,) box are covered by people who walk, (M, 4) boxes."""
+    covered = np.zeros((ROWS, COLUMNS), np.bool_)
+    near = (walkers[:, :2] < box[2:]).all(axis=1) & (walkers[:, 2:] > box[:2]).all(axis=1)
+    cell = np.maximum(box[2:] - box[:2], 1e-6) / [COLUMNS, ROWS]
+    low = np.maximum(np.floor((walkers[near, :2] - box[:2]) / cell), 0).astype(np.int64)
+    high = np.maximum(np.ceil((walkers[near, 2:] - box[:2]) / cell), 0).astype(np.int64)
+    for (left, top), (right, bottom) in zip(low.tolist(), high.tolist()):
+        covered[top:bottom, left:right] = True
+    return covered
+
+
+def overlaps(boxes: FloatArray, others: FloatArray) -> FloatArray:
+    """Return the (N, M) IoU of (N, 4) boxes with (M, 4) others."""
+    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
+    shared = np.prod(np.maximum(high - low, 0.0), axis=2)
+    area = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+    area_of_others = np.prod(others[:, 2:] - others[:, :2], axis=1)
+    iou: FloatArray = shared / np.maximum(area[:, None] + area_of_others[None] - shared, 1e-9)
+    return iou
