@@ -112,14 +112,3 @@ def covered_cells(box: FloatArray, walkers: FloatArray) -> BoolArray:
     for (left, top), (right, bottom) in zip(low.tolist(), high.tolist()):
         covered[top:bottom, left:right] = True
     return covered
-
-
-def overlaps(boxes: FloatArray, others: FloatArray) -> FloatArray:
-    """Return the (N, M) IoU of (N, 4) boxes with (M, 4) others."""
-    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
-    shared = np.prod(np.maximum(high - low, 0.0), axis=2)
-    area = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
-    area_of_others = np.prod(others[:, 2:] - others[:, :2], axis=1)
-    iou: FloatArray = shared / np.maximum(area[:, None] + area_of_others[None] - shared, 1e-9)
-    return iou

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from edge_app.box_overlap import iou_matrix
 from edge_app.records import BoolArray, FloatArray, Image, IntArray, Tracks
 from edge_app.still_things.config import StillThingsConfig
 from edge_app.still_things.looks import (
@@ -20,7 +21,6 @@ from edge_app.still_things.looks import (
     covered_cells,
     is_same,
     moved,
-    overlaps,
 )
 from edge_app.still_things.places import Places
 
@@ -151,7 +151,7 @@ class StillThings:
         if not known.any():
             self._resting.clear()
             return
-        iou = overlaps(tracks.bbox.astype(np.float64), self._places.box[known])
+        iou = iou_matrix(tracks.bbox.astype(np.float64), self._places.box[known])
         resting = tracks.id[(iou >= _SAME_PLACE_IOU).any(axis=1)].tolist()
         self._resting = {track: self._resting.get(track, time_s) for track in resting}
         for track, since_s in self._resting.items():
@@ -165,7 +165,7 @@ class StillThings:
         if len(self._places) == 0:
             best, found = np.full(len(box), -1), np.zeros(len(box), np.bool_)
         else:
-            iou = overlaps(box, self._places.box)
+            iou = iou_matrix(box, self._places.box)
             best = iou.argmax(axis=1)
             found = iou.max(axis=1) >= _SAME_PLACE_IOU
         new = np.flatnonzero(~found)

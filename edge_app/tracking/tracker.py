@@ -25,8 +25,6 @@ _SCORE_TIME_S = 2.0
 # body, or reaches beyond the person at both ends. Whoever stands behind somebody has both head and foot higher.
 _INSIDE, _BESIDE = 0.7, 0.15
 _SAME_FOOT, _SAME_HEAD, _PART = 0.05, 0.1, 0.75
-_COAST_S = 0.3
-DECAY = True
 # Weight of a new detection in the smoothed width-to-height ratio of a track.
 _ASPECT_GAIN = 0.2
 _ARRAYS = (

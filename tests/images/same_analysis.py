@@ -10,8 +10,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from edge_app.box_overlap import iou_matrix
 from edge_app.source import VideoFile
-from training.evaluation.overlap import iou_matrix
 from training.runtimes.same_boxes import LEAST_IOU, MOST_SCORE
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edge_app.box_decoding import decode_boxes
-from training.evaluation.overlap import iou_matrix
+from edge_app.box_overlap import iou_matrix
 from training.model.losses import quality_loss, ssd_loss
 
 

@@ -8,9 +8,9 @@ from typing import Optional
 import numpy as np
 import pytest
 
+from edge_app.box_overlap import iou_matrix
 from edge_app.calibration import HomographyCamera, PinholeCamera
 from edge_app.config import EventConfig
-from training.evaluation.overlap import iou_matrix
 from training.scene_evaluation.alignment import AlignedFrame, Alignment, align
 from training.scene_evaluation.camera_accuracy import measure_camera
 from training.scene_evaluation.close_pairs import (

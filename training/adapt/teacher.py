@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge_app.box_decoding import non_maximum_suppression
+from edge_app.box_overlap import iou_matrix
 from edge_app.config import TrackerConfig
 from edge_app.records import BoolArray, Detections, FloatArray, Frame, Image
 from edge_app.tracking.tracker import Tracker
-from training.evaluation.overlap import iou_matrix
 from training.evaluation.predictors import Predictor
 
 # Part of a tile that it shares with its neighbour: more than a person is wide, most are tall.

@@ -8,13 +8,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from edge_app.box_overlap import iou_matrix
 from edge_app.config import SAMPLE, ModelConfig
 from edge_app.detector import detect, load_detector
 from edge_app.errors import UserError
 from edge_app.model_store.golden import GoldenFrame, GoldenFrames, Tolerance
 from edge_app.records import Detections, Image
 from edge_app.source import VideoFile
-from training.evaluation.overlap import iou_matrix
 from training.runtimes.same_boxes import LEAST_IOU, MOST_SCORE
 
 SAMPLE_CLIP = SAMPLE / "pets_s2l1_excerpt.mp4"

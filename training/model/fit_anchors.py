@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edge_app.box_overlap import iou_matrix
 from edge_app.records import FloatArray
 from training.evaluation.metrics import HEIGHT_BANDS
-from training.evaluation.overlap import iou_matrix
 from training.model.anchors import AnchorShape, MapShapes, dense_shapes
 
 # A feature map is responsible for people up to this many of its cells tall; taller ones go to the next map.

@@ -13,12 +13,12 @@ from typing import Any, Optional
 import numpy as np
 from tqdm import tqdm
 
+from edge_app.box_overlap import iou_matrix
 from edge_app.config import ModelConfig
 from edge_app.detector import load_detector
 from edge_app.records import FloatArray, Image
 from training.evaluation.labelled_pictures import LabelledPictures, load_labelled_pictures
 from training.evaluation.metrics import DetectionScores, Evaluation, evaluate_detector, paired_difference
-from training.evaluation.overlap import iou_matrix
 from training.evaluation.predictors import load_predictor
 from training.export.operators import count_operators, read_operators
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_app.box_overlap import iou_matrix
 from edge_app.records import Detections
-from training.evaluation.overlap import iou_matrix
 
 LEAST_IOU, MOST_SCORE = 0.99, 1 / 128
 # People under this score are not compared.

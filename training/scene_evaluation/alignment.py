@@ -7,9 +7,9 @@ from typing import Optional
 
 import numpy as np
 
+from edge_app.box_overlap import iou_matrix
 from edge_app.records import FloatArray, IntArray
 from edge_app.tracking.association import assign
-from training.evaluation.overlap import iou_matrix
 from training.scene_evaluation.scene_files import IgnoreRegions, SceneRows
 
 # The overlap that MOTChallenge asks of a box.

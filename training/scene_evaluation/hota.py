@@ -13,6 +13,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from edge_app.errors import UserError
+from edge_app.box_overlap import iou_matrix
 from edge_app.records import FloatArray, IntArray
 from training.scene_evaluation.scene_files import SceneRows
 
@@ -77,7 +78,7 @@ def _scene(people: SceneRows, tracks: SceneRows) -> _Scene:
     frames = []
     for frame in np.union1d(people.frame, tracks.frame):
         rows, columns = np.flatnonzero(people.frame == frame), np.flatnonzero(tracks.frame == frame)
-        iou = _iou(people.bbox[rows], tracks.bbox[columns])
+        iou = iou_matrix(people.bbox[rows], tracks.bbox[columns])
         frames.append((_ids(person, rows), _ids(track, columns), iou))
     counts = (np.bincount(ids, minlength=count) for ids, count in ((person, len(people_ids)), (track, len(track_ids))))
     return _Scene(frames, *(count.astype(np.float64) for count in counts))
@@ -120,12 +121,3 @@ def _idf1(scene: _Scene) -> float:
 
 def _ids(index: Any, rows: IntArray) -> IntArray:
     return np.asarray(index, np.int64)[rows]
-
-
-def _iou(first: FloatArray, second: FloatArray) -> FloatArray:
-    """Return the (N, M) overlaps of (N, 4) with (M, 4) boxes, xyxy."""
-    low = np.maximum(first[:, None, :2], second[None, :, :2])
-    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    shared = np.prod(np.maximum(high - low, 0.0), axis=2)
-    area = [np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (first, second)]
-    return shared / np.maximum(area[0][:, None] + area[1][None] - shared, 1e-12)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edge_app.box_overlap import iou_matrix
 from edge_app.records import BoolArray, Detections, FloatArray
-from training.evaluation.overlap import iou_matrix
 from training.simulation.scenes import Scene, SeenFrame
 
 
