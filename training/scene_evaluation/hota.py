@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from edge_app.errors import UserError
 from edge_app.box_overlap import iou_matrix
+from edge_app.errors import UserError
 from edge_app.records import FloatArray, IntArray
 from training.scene_evaluation.scene_files import SceneRows
 
