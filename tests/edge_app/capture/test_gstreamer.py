@@ -53,10 +53,11 @@ def test_a_gstreamer_string_gives_its_frames_evenly_spaced_and_then_is_lost(read
     assert [frame["shape"] for frame in said["frames"]] == [[48, 64, 3]] * 8
     blue, green, red = said["frames"][3]["corner"]
     assert blue > 200 and green < 50 and red < 50
-    # Frames come as fast as they can; their times are the source's own. Opening may make the first ones late.
+    # Frames come as fast as they can; their times are the source's own, which OpenCV gives in whole milliseconds.
+    # Opening may make the first ones late.
     steps_s = np.diff([frame["time_s"] for frame in said["frames"]])
     assert np.all(steps_s > 0)
-    assert np.median(steps_s) == pytest.approx(0.1, abs=1e-3)
+    assert np.median(steps_s) == pytest.approx(0.1, abs=2e-3)
     assert "stopped" in said["lost"]
 
 
