@@ -28,34 +28,45 @@ _FACTOR = (0.5, 2.0)
 _LEAST_OPEN = 0.5
 
 
-def is_same(
-    before: FloatArray, now: FloatArray, open_cells: BoolArray, floor: float = FLOOR, slack: float = 1.0
-) -> BoolArray:
-    """Tell whether two looks at each of P boxes show the same to well within the sway of a person.
+def limits_of(now: FloatArray, open_cells: BoolArray, floor: float) -> tuple[FloatArray, BoolArray]:
+    """Return how much each block of P boxes may change without anybody having moved, and where that can be told.
+
+    Args:
+        now: (P, rows, columns) grey levels.
+        open_cells: (P, rows, columns) bool, cells to compare.
+        floor: grey levels by which noise may change a block.
+
+    Returns:
+        (P, blocks down, blocks across) squared grey levels, infinite where a block is covered; and (P,) False where
+        there is too little contrast, or too much noise, for the sway of a person to be seen.
+    """
+    share = open_cells / np.maximum(open_cells.sum(axis=(1, 2), keepdims=True), 1)
+    weight = by_blocks(open_cells.astype(np.float64))
+    down, right = np.gradient(now, axis=(1, 2))
+    contrast = down * down + right * right
+    # The more noise, the more contrast is needed before a sway would rise above it.
+    enough = (share * contrast).sum(axis=(1, 2)) >= (_LEAST_CONTRAST * floor / FLOOR) ** 2
+    limit = np.maximum(floor**2 * weight, _SWAY**2 * by_blocks(open_cells * contrast))
+    limit[weight < _LEAST_OPEN] = np.inf
+    told: BoolArray = enough & (floor <= NOISE_FACTOR * _MOST_NOISE)
+    return limit, told
+
+
+def changed(before: FloatArray, now: FloatArray, open_cells: BoolArray, limit: FloatArray) -> FloatArray:
+    """Return how many times more than ``limits_of`` allows the most changed block of each of P boxes changed.
 
     Args:
         before: (P, rows, columns) grey levels; NaN is not the same as anything.
         now: of the same boxes.
         open_cells: (P, rows, columns) bool, cells to compare.
-        floor: grey levels by which noise may change a block.
-        slack: factor on what else may change.
+        limit: of ``limits_of``.
 
     Returns:
-        (P,) bool, False too where there is too little contrast to tell.
+        (P,) factors; up to 1 well within the sway of a person.
     """
-    share = open_cells / np.maximum(open_cells.sum(axis=(1, 2), keepdims=True), 1)
-    weight = by_blocks(open_cells.astype(np.float64))
-    change = change_of(before, now, open_cells)
-    down, right = np.gradient(now, axis=(1, 2))
-    contrast = down * down + right * right
-    # The more noise, the more contrast is needed before a sway would rise above it.
-    least = _LEAST_CONTRAST * floor / (slack * FLOOR)
-    enough = (share * contrast).sum(axis=(1, 2)) >= least**2
-    changed, textured = by_blocks(open_cells * change), by_blocks(open_cells * contrast)
-    limit = np.maximum(floor**2 * weight, (slack * _SWAY) ** 2 * textured)
-    quiet = (changed <= limit) | (weight < _LEAST_OPEN)
-    result: BoolArray = enough & quiet.all(axis=(1, 2)) & (floor <= slack * NOISE_FACTOR * _MOST_NOISE)
-    return result
+    factor = by_blocks(open_cells * change_of(before, now, open_cells)) / limit
+    most: FloatArray = np.sqrt(factor.max(axis=(1, 2)))
+    return np.where(np.isnan(most), np.inf, most)
 
 
 def change_of(before: FloatArray, now: FloatArray, open_cells: BoolArray) -> FloatArray:

@@ -20,6 +20,7 @@ class Places:
         unchanged: (P, rows, columns) what it has looked like since ``since_s``, (P,).
         thing: (P, rows, columns) what it looked like when it was found to be a thing; NaN before.
         seen_s, looked_s: (P,) when a track was there last, and when the picture was looked at last.
+        changed_s: (P,) when the picture changed last by more than a person's sway; minus infinity: never yet.
         is_thing: (P,) nothing has changed for long enough.
         witness: (P, 4) a box of the same size elsewhere, pixels; most of them see nothing but noise.
         witness_now, witness_before: (P, rows, columns) as ``now`` and ``unchanged``, of the witness.
@@ -33,6 +34,7 @@ class Places:
     since_s: FloatArray
     seen_s: FloatArray
     looked_s: FloatArray
+    changed_s: FloatArray
     is_thing: BoolArray
     witness: FloatArray
     witness_now: FloatArray
@@ -60,6 +62,7 @@ class Places:
             since_s=times,
             seen_s=times.copy(),
             looked_s=times.copy(),
+            changed_s=np.full(len(box), -np.inf),
             is_thing=np.zeros(len(box), np.bool_),
             witness=witness,
             witness_now=witness_cells,

@@ -18,18 +18,22 @@ from edge_app.still_things.looks import (
     by_blocks,
     cells_of,
     change_of,
+    changed,
     covered_cells,
-    is_same,
+    limits_of,
     moved,
 )
 from edge_app.still_things.places import Places
+from edge_app.still_things.stays import Stays
 
 # A picture each quarter of a second, and averages over about this long: noise goes, sway stays.
 _LOOK_S = 0.25
 _AVERAGE_S = 0.6
-# What is known as a thing may change by this many times more, shadows and people behind it: a person who stood there
-# instead, or began to move, would change it by far more.
-_KNOWN = 2.0
+# What was known as a thing and changed is one again when it looks as before, but for this many times more than what a
+# person would change: shadows, and people behind it. One that is a thing now may change by even more before it is in
+# doubt: who passes in front, and a person who moves, change it five to thirty times more (the lower quartile and the
+# upper end of people at a table, 4 s apart, and of passers; the one-by-one demonstration video).
+_KNOWN, _IN_DOUBT = 2.0, 4.0
 # The picture's noise is measured elsewhere in it: steps of an even spread (the golden ratio's, in two dimensions).
 _SPREAD = (0.7549, 0.5698)
 # Its measure follows by this much a look, up or down, so that somebody who passes there is soon forgotten.
@@ -37,8 +41,6 @@ _NOISE_STEP = 0.05
 # What is remembered is the mean of the first moments; while nothing changes it then follows the daylight this slowly.
 _FIRST_S = 2.0
 _DAYLIGHT_S = 3.0
-# Whoever went so far from where the track began, in parts of the height, is a person.
-_LEFT_PLACE = 0.5
 _SAME_PLACE_IOU = 0.5
 # Nobody who passes in front of a thing stays there for so long.
 _SETTLE_S = 3.0
@@ -64,8 +66,7 @@ class StillThings:
     _ended: int = 0
     _now: set[int] = field(default_factory=set)
     _places: Places = field(default_factory=Places.none)
-    # Where each track began: foot x, foot y, pixels, and whether it has left that place.
-    _began: dict[int, tuple[float, float, bool]] = field(default_factory=dict)
+    _stays: Stays = field(default_factory=Stays)
     # Since when tracks have been where a known thing is.
     _resting: dict[int, float] = field(default_factory=dict)
 
@@ -90,10 +91,11 @@ class StillThings:
         Returns:
             (N,) bool.
         """
-        self._began = {int(track): self._beginning(tracks, row) for row, track in enumerate(tracks.id)}
-        self._settle(time_s, tracks)
-        self._ended += len(self._now - self._began.keys())
-        walks = np.array([has_left for _, _, has_left in self._began.values()], np.bool_)
+        walks = self._stays.follow(time_s, tracks)
+        for row in self._settled(time_s, tracks):
+            self._stays.begin_again(int(tracks.id[row]), tracks.foot[row])
+            walks[row] = False
+        self._ended += sum(track not in self._stays for track in self._now)
         stays = np.flatnonzero(~walks)
         place = self._places_of(time_s, image, tracks.bbox[stays].astype(np.float64))
         known = place >= 0
@@ -102,8 +104,10 @@ class StillThings:
         due = np.unique(place[time_s - self._places.looked_s[place] >= _LOOK_S])
         if len(due):
             self._look(time_s, image, due, tracks.bbox[walks].astype(np.float64))
+        since_s, changed_s = self._places.since_s[place], self._places.changed_s[place]
         still = np.zeros(len(tracks), np.bool_)
         still[stays] = self._places.is_thing[place]
+        still[stays] |= self._stays.unproven(tracks.id[stays], changed_s, time_s - since_s)
         self._now = set(tracks.id[still].tolist())
         return still
 
@@ -112,17 +116,16 @@ class StillThings:
         self._ended += len(self._now)
         self._now.clear()
         self._places = Places.none()
-        self._began.clear()
+        self._stays.clear()
         self._resting.clear()
 
     def state(self) -> dict[str, Any]:
         """Return all that is needed to go on later, as JSON values."""
         places = {name: value.tolist() for name, value in vars(self._places).items()}
         resting = [[track, since_s] for track, since_s in self._resting.items()]
-        began = [[track, *where] for track, where in self._began.items()]
         counts = {"now": sorted(self._now), "tracks": self.tracks, "found": self.found, "witnessed": self._witnessed}
         noise = {"noise": self._noise}
-        return {"places": places, "began": began, "resting": resting, **counts, **noise}
+        return {"places": places, "stays": self._stays.state(), "resting": resting, **counts, **noise}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what ``state`` returned."""
@@ -133,32 +136,27 @@ class StillThings:
                 for name, value in vars(empty).items()
             )
         )
-        self._began = {row[0]: (row[1], row[2], row[3]) for row in state["began"]}
+        self._stays.restore(state["stays"])
         self._resting = {row[0]: row[1] for row in state["resting"]}
         self._now, self.found, self._witnessed = set(state["now"]), state["found"], state["witnessed"]
         self._noise = state["noise"]
         self._ended = state["tracks"] - len(self._now)
 
-    def _beginning(self, tracks: Tracks, row: int) -> tuple[float, float, bool]:
-        x, y = tracks.foot[row].tolist()
-        began_x, began_y, has_left = self._began.get(int(tracks.id[row]), (x, y, False))
-        height = float(tracks.bbox[row, 3] - tracks.bbox[row, 1])
-        return began_x, began_y, has_left or float(np.hypot(x - began_x, y - began_y)) > _LEFT_PLACE * height
-
-    def _settle(self, time_s: float, tracks: Tracks) -> None:
-        """Let tracks that came to rest on a known thing begin there: who passed in front may have led them astray."""
-        known = np.isfinite(self._places.thing).all(axis=(1, 2))
+    def _settled(self, time_s: float, tracks: Tracks) -> list[int]:
+        """Return the rows of tracks that came to rest on a known thing: a passer may have led them astray."""
+        known = np.isfinite(self._places.thing[:, 0, 0])
         if not known.any():
             self._resting.clear()
-            return
+            return []
         iou = iou_matrix(tracks.bbox.astype(np.float64), self._places.box[known])
-        resting = tracks.id[(iou >= _SAME_PLACE_IOU).any(axis=1)].tolist()
+        rows = np.flatnonzero((iou >= _SAME_PLACE_IOU).any(axis=1)).tolist()
+        resting = {int(tracks.id[row]): row for row in rows}
         self._resting = {track: self._resting.get(track, time_s) for track in resting}
-        for track, since_s in self._resting.items():
-            has_left = self._began[track][2]
-            if has_left and time_s - since_s >= _SETTLE_S:
-                row = int(np.flatnonzero(tracks.id == track)[0])
-                self._began[track] = (*tracks.foot[row].tolist(), False)
+        return [
+            resting[track]
+            for track, since_s in self._resting.items()
+            if self._stays[track].has_left and time_s - since_s >= _SETTLE_S
+        ]
 
     def _places_of(self, time_s: float, image: Image, box: FloatArray) -> IntArray:
         """Return the (N,) place of each box, which is remembered if it is new; -1 where it is hardly in the picture."""
@@ -181,7 +179,7 @@ class StillThings:
         self._places = self._places.append(begun)
         if len(self._places) > _MOST_PLACES:
             self._places.seen_s[best[best >= 0]] = time_s
-            known = np.isfinite(self._places.thing).all(axis=(1, 2))
+            known = np.isfinite(self._places.thing[:, 0, 0])
             kept = np.sort(np.lexsort((-self._places.seen_s, ~known))[:_MOST_PLACES])
             new_row = np.full(len(self._places), -1)
             new_row[kept] = np.arange(len(kept))
@@ -226,9 +224,25 @@ class StillThings:
         clear &= np.isfinite(cells).all(axis=(1, 2))
         rows, cells, open_cells, step_s = rows[clear], cells[clear], open_cells[clear], step_s[clear]
         places.now[rows] = moved(places.now[rows], cells, open_cells, 1 - np.exp(-step_s / _AVERAGE_S))
+        limit, told = limits_of(places.now[rows], open_cells, floor)
+        places.since_s[rows[~told]] += step_s[~told]
+        self._judge(time_s, *(each[told] for each in (rows, cells, open_cells, step_s, limit)))
+
+    def _judge(
+        self,
+        time_s: float,
+        rows: IntArray,
+        cells: FloatArray,
+        open_cells: BoolArray,
+        step_s: FloatArray,
+        limit: FloatArray,
+    ) -> None:
+        """Compare what is seen in some places with what was there."""
+        places = self._places
         daylight = 1 - np.exp(-step_s / _DAYLIGHT_S)
-        again = is_same(places.thing[rows], places.now[rows], open_cells, _KNOWN * floor, _KNOWN)
-        same = is_same(places.unchanged[rows], places.now[rows], open_cells, floor)
+        factor = changed(places.thing[rows], places.now[rows], open_cells, limit)
+        again = factor <= np.where(places.is_thing[rows], _IN_DOUBT, _KNOWN)
+        same = changed(places.unchanged[rows], places.now[rows], open_cells, limit) <= 1.0
         places.thing[rows] = moved(places.thing[rows], places.now[rows], open_cells & again[:, None, None], daylight)
         been_s = time_s - places.since_s[rows]
         fresh = been_s <= _FIRST_S
@@ -236,8 +250,8 @@ class StillThings:
         gain = np.where(fresh, step_s / np.maximum(been_s + step_s, 1e-9), daylight)
         followed = moved(places.unchanged[rows], newest, open_cells, gain)
         places.unchanged[rows] = np.where(same[:, None, None], followed, places.now[rows])
-        places.since_s[rows[~same]] = time_s
+        places.since_s[rows[~same]] = places.changed_s[rows[~same]] = time_s
         ripe = same & (been_s >= self.config.after_s) & ~again
-        self.found += int((ripe & np.isnan(places.thing[rows]).any(axis=(1, 2))).sum())
+        self.found += int((ripe & np.isnan(places.thing[rows, 0, 0])).sum())
         places.thing[rows[ripe]] = places.unchanged[rows[ripe]]
         places.is_thing[rows] = again | ripe

@@ -97,6 +97,23 @@ def appearance_cost(tracks: Appearance, detections: Appearance) -> FloatArray:
     return np.where(np.isnan(cost), 0.0, cost)
 
 
+def evidence_of_exchange(before: Appearance, now: Appearance) -> FloatArray:
+    """Return (K,) the evidence that two people have taken each other's places, in the units of ``association_cost``.
+
+    Args:
+        before: (K, 2, D) what the first and the second one looked like.
+        now: (K, 2, D) what is seen where each of them should be.
+
+    Returns:
+        Twice the logarithm of how much likelier the looks are if they are exchanged than if they are not; NaN where one
+        of the looks is not known.
+    """
+    like = before.astype(np.float64) @ np.swapaxes(now, 1, 2).astype(np.float64)
+    gained = like[:, 0, 1] + like[:, 1, 0] - like[:, 0, 0] - like[:, 1, 1]
+    evidence: FloatArray = np.clip(gained * _COST_PER_UNLIKENESS, -2 * _MOST_COST, 2 * _MOST_COST)
+    return evidence
+
+
 def blend(before: Appearance, now: Appearance) -> Appearance:
     """Return (N, D) what tracks look like after they were seen again: people turn, and light changes."""
     mixed = np.where(np.isnan(before), now, before + _GAIN * (np.where(np.isnan(now), before, now) - before))

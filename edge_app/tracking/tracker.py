@@ -6,12 +6,13 @@ from dataclasses import asdict
 from typing import Optional
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge_app.config import TrackerConfig
+from edge_app.evidence import credit
 from edge_app.records import BoolArray, Detections, FloatArray, IntArray, Tracks
-from edge_app.tracking.appearance import appearance_cost, blend, unknown
+from edge_app.tracking.appearance import Appearance, appearance_cost, blend, unknown
 from edge_app.tracking.association import assign, association_cost
+from edge_app.tracking.encounters import Encounters, Known
 from edge_app.tracking.motion import Measurements, MotionState
 
 # A tentative track that misses this many frames was a false detection.
@@ -39,11 +40,6 @@ _ARRAYS = (
     "mean_score",
     "apart",
 )
-# Log-odds that a box shows a person, as a line over its score: of the boxes that the released model finds in COCO128,
-# which it was not trained on (0.11 of those of score 0.15 to 0.25 do, 0.36 of 0.45 to 0.55, 0.86 from 0.85 on).
-_EVEN_SCORE, _LOG_ODDS_PER_SCORE = 0.60, 5.15
-# Log-odds that a box in the place where a track is expected has in its favour.
-_IN_PLACE = 2.0
 
 
 class Tracker:
@@ -52,7 +48,8 @@ class Tracker:
     Detections with a high score start and continue tracks; those with a low score (people half hidden, blurred) may
     only continue confirmed tracks (the idea of ByteTrack, Zhang et al., ECCV 2022). Evidence confirms a track: two very
     sure detections are enough, weak ones must go on for a while. It counts while the mean score of its detections stays
-    high enough. A second box on one person never becomes a person of its own. Time comes from the frames, so the same
+    high enough. A second box on one person never becomes a person of its own. People who met keep their identities by
+    what they looked like before. Time comes from the frames, so the same
     walker keeps one id at 2 and at 30 frames a second.
     """
 
@@ -76,6 +73,7 @@ class Tracker:
         self._evidence = np.zeros(0)
         self._mean_score = np.zeros(0)
         self._apart = np.zeros(0, np.bool_)
+        self._encounters = Encounters()
         self._step_s = 0.0
         self._next_id = 1
         self._time_s: float = np.nan
@@ -95,6 +93,8 @@ class Tracker:
         measurable = _measurable(detections)
         measured = (Measurements.from_boxes(detections.bbox) if measured is None else measured)[measurable]
         detections = detections[measurable]
+        confirmed = np.flatnonzero(self._confirmed)
+        self._encounters.meet(time_s, self._id[confirmed], self._boxes(confirmed))
         free = self._associate(time_s, detections, measured)
         self._drop(time_s)
         self._set_apart()
@@ -120,6 +120,7 @@ class Tracker:
         arrays = {f"motion_{name}": value for name, value in asdict(self._motion).items()}
         for name in _ARRAYS:
             arrays[name] = getattr(self, f"_{name}")
+        arrays |= {f"encounters_{name}": value for name, value in self._encounters.state().items()}
         return {**arrays, "clock": np.array([self._next_id, self._time_s], np.float64)}
 
     def restore(self, state: dict[str, FloatArray]) -> None:
@@ -128,6 +129,7 @@ class Tracker:
         self._motion = MotionState(**motion)
         for name in _ARRAYS:
             setattr(self, f"_{name}", np.array(state[name]))
+        self._encounters.restore({name: state[f"encounters_{name}"] for name in self._encounters.state()})
         self._next_id, self._time_s = int(state["clock"][0]), float(state["clock"][1])
 
     def _associate(self, time_s: float, detections: Detections, measured: Measurements) -> BoolArray:
@@ -156,6 +158,8 @@ class Tracker:
             # All at once: what a round decides does not change what the next one may choose from.
             rows, columns = (np.concatenate(each) for each in zip(*found))
             self._correct(time_s, rows, measured[columns], detections[columns])
+            if detections.appearance is not None:
+                self._see(rows, detections.appearance[columns])
         self._misses[~matched] += 1
         return high & ~taken
 
@@ -168,10 +172,21 @@ class Tracker:
         self._score[rows] = detections.score
         self._evidence[rows] += min(1.0, self._step_s / _INDEPENDENT_S) * credit(detections.score)
         self._aspect[rows] += _ASPECT_GAIN * (_aspect(detections, measured) - self._aspect[rows])
-        if detections.appearance is not None:
-            self._appearance[rows] = blend(self._appearance[rows], detections.appearance)
         ready = rows[~self._confirmed[rows] & self._apart[rows] & (self._evidence[rows] >= self._config.confirm_hits)]
         self._confirm(ready)
+
+    def _see(self, rows: IntArray, looks: Appearance) -> None:
+        """Learn what the tracks ``rows`` look like, and give those who met the identities that their looks tell."""
+        now = unknown(len(self._id))
+        now[rows] = looks
+        known = np.flatnonzero(self._confirmed)
+        people = Known(self._id[known], self._boxes(known), self._appearance[known], now[known])
+        for first, second in self._encounters.exchanged(self._step_s, people):
+            pair, other = known[[first, second]], known[[second, first]]
+            self._id[pair], self._appearance[pair] = self._id[other], self._appearance[other]
+        learns = ~self._encounters.involve(self._id[rows]) | np.isnan(self._appearance[rows, 0])
+        rows = rows[learns]
+        self._appearance[rows] = blend(self._appearance[rows], looks[learns])
 
     def _set_apart(self) -> None:
         """Note which new tracks are seen apart from every surer one; a second box on one person never is."""
@@ -271,8 +286,3 @@ def _shows_same(boxes: FloatArray, others: FloatArray) -> BoolArray:
         beside & (shared >= _INSIDE * smaller) & (part_with_head | (np.abs(foot) < _SAME_FOOT) | (head * foot < 0))
     )
     return same
-
-
-def credit(score: NDArray[np.float32]) -> FloatArray:
-    """Return (N,) how much detections count as evidence of a person: 1 at an even score, more for surer ones."""
-    return np.maximum(1.0 + (score.astype(np.float64) - _EVEN_SCORE) * _LOG_ODDS_PER_SCORE / _IN_PLACE, 0.0)

@@ -55,11 +55,11 @@ def camera_sees(picture, rng, noise=2.0, quality=None):
     return seen if quality is None else cv2.imdecode(cv2.imencode(".jpg", seen, [1, quality])[1], 1)
 
 
-def track(box=BOX, identity=1):
+def track(box=BOX, identity=1, score=1.0):
     left, _, right, bottom = box
     foot = np.array([[(left + right) / 2, bottom]])
-    bbox = np.array([box], np.float32)
-    return Tracks(np.array([identity]), bbox, np.ones(1, np.float32), foot, np.zeros((1, 2, 2)), np.array([True]))
+    bbox, scores = np.array([box], np.float32), np.full(1, score, np.float32)
+    return Tracks(np.array([identity]), bbox, scores, foot, np.zeros((1, 2, 2)), np.array([True]))
 
 
 def verdicts(pictures, tracks=None, still=None, from_s=0.0):
@@ -73,11 +73,56 @@ def verdicts(pictures, tracks=None, still=None, from_s=0.0):
 
 
 @pytest.mark.parametrize(("noise", "quality"), [(0.0, None), (3.0, None), (8.0, None), (2.0, 60)])
-def test_what_never_changes_is_a_thing_after_the_configured_time(noise, quality):
+def test_what_changed_once_and_then_never_again_is_a_thing_after_the_configured_time(noise, quality):
     rng = np.random.default_rng(1)
-    said = verdicts(camera_sees(room(), rng, noise, quality) for _ in range(int((SURE_S + 3) * FPS)))
-    assert not any(said[: int(AFTER_S * FPS)])
-    assert all(said[int(SURE_S * FPS) :])
+    moving = [somebody(room(), lean) for lean in np.linspace(0, 12, int(FPS))]
+    said = verdicts(
+        camera_sees(picture, rng, noise, quality) for picture in [*moving, *[room()] * int((SURE_S + 3) * FPS)]
+    )
+    assert not any(said[: int((1 + AFTER_S) * FPS)])
+    assert all(said[int((1 + SURE_S) * FPS) :])
+
+
+@pytest.mark.parametrize(("score", "earliest_s", "latest_s"), [(0.4, 0.4, 1.0), (0.8, 1.8, 2.6), (0.95, 3.3, 4.2)])
+def test_what_never_moved_since_it_appeared_counts_only_as_long_as_the_detector_is_sure(score, earliest_s, latest_s):
+    rng = np.random.default_rng(21)
+    pictures = [camera_sees(room(), rng) for _ in range(int(6 * FPS))]
+    said = verdicts(pictures, lambda _: track(score=score))
+    assert not any(said[: int(earliest_s * FPS)])
+    assert all(said[int(latest_s * FPS) :])
+
+
+def test_who_moves_once_is_somebody_from_then_on_however_unsure_the_detector():
+    rng = np.random.default_rng(22)
+    lean = np.concatenate([np.zeros(int(2 * FPS)), np.linspace(0, 8, 4), np.full(int(6 * FPS), 8.0)])
+    said = verdicts((camera_sees(somebody(room(), part), rng) for part in lean), lambda _: track(score=0.5))
+    assert said[int(1.5 * FPS)]
+    assert not any(said[int(2.5 * FPS) :])
+
+
+def test_a_shadow_on_a_thing_does_not_make_it_a_person():
+    rng = np.random.default_rng(23)
+    shadow = np.ones((120, 200, 1))
+    # A soft edge across the thing, which its blocks' own brightness does not explain.
+    shadow[30:80] = np.linspace(1.0, 0.85, 50)[:, None, None]
+    shadow[80:] = 0.85
+    lit, dim = [room()] * int(SURE_S * FPS), [room() * shadow] * int(4 * FPS)
+    said = verdicts(camera_sees(picture, rng) for picture in lit + dim + lit[: int(4 * FPS)])
+    assert all(said[int(SURE_S * FPS) - 1 :])
+
+
+def test_where_nothing_can_be_said_any_more_a_thing_stays_what_it_was():
+    rng = np.random.default_rng(24)
+    clear = [camera_sees(room(), rng) for _ in range(int(SURE_S * FPS))]
+    # Then the whole picture swarms more and more, until a person's sway would drown in it.
+    levels = np.concatenate([np.linspace(0, 8, int(20 * FPS)), np.full(int(4 * FPS), 8.0)])
+    swarming = [coarse_noise(room(), rng, level).clip(0, 255).astype(np.uint8) for level in levels]
+    still = StillThings(StillThingsConfig())
+    assert all(verdicts(clear + swarming, still=still)[-int(4 * FPS) :])
+    # Whoever appears now is somebody.
+    elsewhere = (20.0, 10.0, 60.0, 110.0)
+    later = verdicts(swarming[-int(15 * FPS) :], lambda _: track(elsewhere, 2, score=0.5), still, from_s=60.0)
+    assert not any(later)
 
 
 def coarse_noise(picture, rng, grey_levels):
@@ -249,8 +294,10 @@ def test_the_pipeline_leaves_things_out_of_people_pairs_and_events():
     pipeline = Pipeline(Config(), NoModel(), CAMERA)
     results = []
     for index in range(int((SURE_S + 6) * FPS)):
-        lean = 3.0 * np.sin(index / FPS * 2.0)
-        picture = camera_sees(somebody(room(320, 240), lean, tuple(boxes.bbox[0].tolist())), rng)
+        # What will be the thing moves too in the first second.
+        first, second = (tuple(edges) for edges in boxes.bbox.tolist())
+        background = somebody(room(320, 240), 12.0 * index / FPS, second) if index < FPS else room(320, 240)
+        picture = camera_sees(somebody(background, 3.0 * np.sin(index / FPS * 2.0), first), rng)
         pipeline.watch(Frame(picture, index, index / FPS))
         results.append(pipeline.interpret(index, index / FPS, boxes))
     early, late = results[int(8 * FPS)], results[-1]
