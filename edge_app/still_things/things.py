@@ -226,7 +226,7 @@ class StillThings:
         places.now[rows] = moved(places.now[rows], cells, open_cells, 1 - np.exp(-step_s / _AVERAGE_S))
         limit, told = limits_of(places.now[rows], open_cells, floor)
         places.since_s[rows[~told]] += step_s[~told]
-        self._judge(time_s, *(each[told] for each in (rows, cells, open_cells, step_s, limit)))
+        self._judge(time_s, rows[told], cells[told], open_cells[told], step_s[told], limit[told])
 
     def _judge(
         self,
