@@ -146,16 +146,34 @@ def _run(client: Any, jobs: list[AnalysisOptions], work: Work) -> Iterator[tuple
     # Results of an earlier run lie in files, not in the cluster, so nothing is taken from its memory (pure=False).
     futures = client.map(work, jobs, pure=False)
     numbers = {future.key: number for number, future in enumerate(futures)}
+    died: list[int] = []
     for future in as_completed(futures):
         number = numbers[future.key]
-        error = future.exception()
-        if error is None:
-            yield number, future.result()
+        outcome = _outcome(future, jobs[number])
+        if outcome is None:
+            died.append(number)
         else:
-            # The process died: a decoder crashed, or memory ran out.
-            reason = f"the worker died ({type(error).__name__}); the video may be broken, or memory too small"
-            yield number, Outcome(str(jobs[number].video), "failed", reason)
+            yield number, outcome
         future.release()
+    # A worker that dies takes along whatever else it had been given; alone, each video shows whether it was the cause.
+    for number in sorted(died):
+        future = client.submit(work, jobs[number], pure=False)
+        reason = "the worker died; the video may be broken, or memory too small"
+        yield number, _outcome(future, jobs[number]) or Outcome(str(jobs[number].video), "failed", reason)
+
+
+def _outcome(future: Any, job: AnalysisOptions) -> Optional[Outcome]:
+    """Wait for an outcome; None where the process died: a decoder crashed, or memory ran out."""
+    from distributed import KilledWorker  # noqa: PLC0415 - an extra
+
+    try:
+        result: Outcome = future.result()
+    except KilledWorker:
+        return None
+    except Exception as error:
+        log.exception("the analysis of %s failed", job.video)
+        return Outcome(str(job.video), "failed", f"{type(error).__name__}: {error}")
+    return result
 
 
 @contextmanager
@@ -168,7 +186,7 @@ def _connected(workers: Optional[int], scheduler: Optional[str]) -> Iterator[Any
             "many videos at once need Dask; install it with: pip install 'edge-social-distancing[scale]'"
         ) from error
     logging.getLogger("distributed").setLevel(logging.WARNING)
-    # A video that kills its worker twice is the cause, not the victim.
+    # Who was on a worker that died is tried once more with the others, then alone.
     with dask.config.set({"distributed.scheduler.allowed-failures": 1}):
         if scheduler is None:
             cluster = LocalCluster(

@@ -1,7 +1,8 @@
 """Kills a writing process again and again, and prints what history lost each time.
 
 Run as ``python -m tests.edge_app.storage.killed_while_writing FOLDER ROUNDS COMMIT_S LONGEST_S``. Each round forks a
-process that hands over numbered events for a random time and is then killed with SIGKILL. The last number that was
+process that hands over numbered events for a random time and is then killed with SIGKILL; the rounds share the longest
+time out among themselves, each has its part of it. The last number that was
 handed over at each moment is kept in memory that both processes share.
 """
 
@@ -41,8 +42,8 @@ def write_until_killed(config: StorageConfig, round_number: int, handed_over: mm
         time.sleep(0.0005)
 
 
-def kill_once(config: StorageConfig, round_number: int, longest_s: float) -> float:
-    """Do one round and return when, before the kill, the first event was handed over that is not in history."""
+def kill_once(config: StorageConfig, round_number: int, earliest_s: float, latest_s: float) -> float:
+    """Kill at a random time after the first event was handed over; return how long before the kill the loss began."""
     handed_over = mmap.mmap(-1, _SLOT.size * _MOST)
     child = os.fork()
     if child == 0:
@@ -50,7 +51,9 @@ def kill_once(config: StorageConfig, round_number: int, longest_s: float) -> flo
             write_until_killed(config, round_number, handed_over)
         finally:
             os._exit(1)
-    time.sleep(random.uniform(0.02, longest_s))
+    while _SLOT.unpack_from(handed_over)[0] == 0:
+        time.sleep(0.001)
+    time.sleep(random.uniform(earliest_s, latest_s))
     os.kill(child, signal.SIGKILL)
     killed_s = time.monotonic()
     _, status = os.waitpid(child, 0)
@@ -84,7 +87,8 @@ def main() -> None:
     """Print the losses of all rounds as JSON."""
     folder, rounds, commit_s, longest_s = sys.argv[1:]
     config = StorageConfig(folder=Path(folder), min_free_mb=0, commit_s=float(commit_s))
-    losses = [kill_once(config, number, float(longest_s)) for number in range(int(rounds))]
+    part_s = float(longest_s) / int(rounds)
+    losses = [kill_once(config, number, number * part_s, (number + 1) * part_s) for number in range(int(rounds))]
     connection = sqlite3.connect(config.path)
     count, different = connection.execute("SELECT COUNT(*), COUNT(DISTINCT uid) FROM event").fetchone()
     print(json.dumps({"lost_s": losses, "events": count, "different": different}))
