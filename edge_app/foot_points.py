@@ -112,32 +112,32 @@ def _shown_twice(detections: Detections) -> BoolArray:
     count = len(detections)
     if count < 2:
         return np.zeros(count, np.bool_)
-    left, top, right, bottom = detections.bbox.astype(np.float64).T
-    width, height = np.maximum(right - left, 0.0), np.maximum(bottom - top, 0.0)
-    area = width * height
-    shared_x = np.minimum(right[:, None], right[None]) - np.maximum(left[:, None], left[None])
-    shared_y = np.minimum(bottom[:, None], bottom[None]) - np.maximum(top[:, None], top[None])
-    shared = np.maximum(shared_x, 0.0) * np.maximum(shared_y, 0.0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        iou = shared / (area[:, None] + area[None] - shared)
-        inside = shared / np.minimum(area[:, None], area[None])
-    tallest = np.maximum(height[:, None], height[None])
-    middle = (left + right) / 2
-    same_head = np.abs(top[:, None] - top[None]) < _SAME_HEAD * tallest
-    same_head &= np.abs(middle[:, None] - middle[None]) < _SAME_HEAD * tallest
-    is_part = np.minimum(height[:, None], height[None]) < _PART * tallest
+    order = np.argsort(-detections.score, kind="stable")
+    bbox = detections.bbox[order].astype(np.float64)
+    # The few pairs that touch, the surer box of each first.
+    below, beyond = bbox[:, None, :2] < bbox[None, :, 2:], bbox[None, :, :2] < bbox[:, None, 2:]
+    first, second = np.nonzero(np.triu((below & beyond).all(axis=2), k=1))
+    if len(first) == 0:
+        return np.zeros(count, np.bool_)
+    size = bbox[:, 2:] - bbox[:, :2]
+    area, height = size.prod(axis=1), size[:, 1]
+    low, high = np.maximum(bbox[first, :2], bbox[second, :2]), np.minimum(bbox[first, 2:], bbox[second, 2:])
+    shared = (high - low).prod(axis=1)
+    iou = shared / np.maximum(area[first] + area[second] - shared, 1e-9)
+    inside = shared / np.maximum(np.minimum(area[first], area[second]), 1e-9)
+    tallest = np.maximum(height[first], height[second])
+    head = np.column_stack([(bbox[:, 0] + bbox[:, 2]) / 2, bbox[:, 1]])
+    same_head = (np.abs(head[first] - head[second]) < _SAME_HEAD * tallest[:, None]).all(axis=1)
+    is_part = np.minimum(height[first], height[second]) < _PART * tallest
     same = (iou > _SAME_BOX) | ((inside > _INSIDE) & same_head & is_part)
-    score = detections.score
-    rank = np.empty(count, np.int64)
-    rank[np.argsort(-score, kind="stable")] = np.arange(count)
-    beats = same & (rank[:, None] < rank[None])
     twice = np.zeros(count, np.bool_)
-    # The surest box stays, and only boxes that stay make others a repetition.
-    rows = np.flatnonzero(beats.any(axis=1))
-    for row in rows[np.argsort(rank[rows])]:
-        if not twice[row]:
-            twice |= beats[row]
-    return twice
+    # The surest box stays, and only boxes that stay make others a repetition; pairs come in that order.
+    for surer, other in zip(first[same].tolist(), second[same].tolist()):
+        if not twice[surer]:
+            twice[other] = True
+    result = np.zeros(count, np.bool_)
+    result[order] = twice
+    return result
 
 
 def implied_heights(camera: PinholeCamera, feet_px: FloatArray, heads_px: FloatArray) -> FloatArray:

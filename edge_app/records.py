@@ -186,7 +186,9 @@ class Pairs:
 
     def between(self, ids: IntArray) -> Pairs:
         """Return the pairs of people who are both among ``ids``."""
-        return self[np.isin(self.id_a, ids) & np.isin(self.id_b, ids)]
+        wanted = set(ids.tolist())
+        pairs = zip(self.id_a.tolist(), self.id_b.tolist())
+        return self[np.array([a in wanted and b in wanted for a, b in pairs], np.bool_)]
 
     @staticmethod
     def empty() -> Pairs:

@@ -11,8 +11,9 @@ from edge_app.detector import Detector
 from edge_app.records import Detections, Image
 from edge_app.source import VideoFile
 
-# Outputs of so many frames are recorded before, and given in turn: what follows has real people to work on.
-_RECORDED_FRAMES = 60
+# Outputs of so many frames at most are recorded before, and given in turn: what follows has real people to work on. It
+# is more than the sample clip has, so that the people found are those in the picture, when it is played in a loop too.
+_RECORDED_FRAMES = 300
 
 
 class SimulatedDetector:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Generic, Optional, TypeVar
 
 T = TypeVar("T")
@@ -41,6 +42,24 @@ class Pending(Generic[T]):
         return self._value  # type: ignore[return-value]
 
 
+class _Job:
+    """An inference that is handed over. Bare locks and queues: waiting for one takes no Python code, which the frames
+    before and after would have to wait for."""
+
+    def __init__(self, run: Callable[[], None], give_up: Callable[[], None]) -> None:
+        self.run = run
+        self.give_up = give_up
+        self._taken = threading.Lock()
+        self._taken.acquire()
+
+    def take(self) -> None:
+        """Let whoever handed it over go on."""
+        self._taken.release()
+
+    def wait_until_taken(self) -> None:
+        self._taken.acquire()
+
+
 class InferenceThread:
     """Runs the inferences of all cameras, one at a time.
 
@@ -57,7 +76,8 @@ class InferenceThread:
     def __init__(self) -> None:
         self._condition = threading.Condition()
         self._waiting: deque[object] = deque()
-        self._job: Optional[Callable[[], None]] = None
+        self._jobs: queue.SimpleQueue[Optional[_Job]] = queue.SimpleQueue()
+        self._handing_over = threading.Lock()
         self._began_s: Optional[float] = None
         self._typical_s = 0.0
         self._stopped = False
@@ -80,6 +100,7 @@ class InferenceThread:
         with self._condition:
             self._stopped = True
             self._condition.notify_all()
+        self._abandon()
         if self._thread.is_alive():
             self._thread.join(max(0.0, deadline_s - time.monotonic()))
 
@@ -119,26 +140,32 @@ class InferenceThread:
                 self.failed += 1
                 pending.fail(error)
 
-        with self._condition:
-            self._condition.wait_for(lambda: self._job is None or self._stopped)
+        handed_over = _Job(job, lambda: pending.fail(RuntimeError("the inference thread has been stopped")))
+        with self._handing_over:
+            self._jobs.put(handed_over)
             if self._stopped:
-                pending.fail(RuntimeError("the inference thread has been stopped"))
-                return pending
-            self._job = job
-            self._condition.notify_all()
-            self._condition.wait_for(lambda: self._job is not job or self._stopped)
+                self._abandon()
+            handed_over.wait_until_taken()
         return pending
+
+    def _abandon(self) -> None:
+        """Give up what nobody will do any more, and let the thread end."""
+        with suppress(queue.Empty):
+            while True:
+                job = self._jobs.get_nowait()
+                if job is not None:
+                    job.give_up()
+                    job.take()
+        self._jobs.put(None)
 
     def _run(self) -> None:
         while True:
-            with self._condition:
-                self._condition.wait_for(lambda: self._job is not None or self._stopped)
-                job, self._job = self._job, None
-                if job is None:
-                    return
-                self._began_s = time.monotonic()
-                self._condition.notify_all()
-            job()
+            job = self._jobs.get()
+            if job is None:
+                return
+            self._began_s = time.monotonic()
+            job.take()
+            job.run()
             with self._condition:
                 took_s = time.monotonic() - self._began_s
                 self._typical_s += (took_s - self._typical_s) * (_GAIN if self.inferences else 1.0)

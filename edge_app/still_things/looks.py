@@ -37,16 +37,16 @@ def limits_of(now: FloatArray, open_cells: BoolArray, floor: float) -> tuple[Flo
         floor: grey levels by which noise may change a block.
 
     Returns:
-        (P, blocks down, blocks across) squared grey levels, infinite where a block is covered; and (P,) False where
-        there is too little contrast, or too much noise, for the sway of a person to be seen.
+        (P, blocks) squared grey levels, infinite where a block is covered; and (P,) False where there is too little
+        contrast, or too much noise, for the sway of a person to be seen.
     """
-    share = open_cells / np.maximum(open_cells.sum(axis=(1, 2), keepdims=True), 1)
-    weight = by_blocks(open_cells.astype(np.float64))
     down, right = np.gradient(now, axis=(1, 2))
-    contrast = down * down + right * right
+    contrast = _mean_of_blocks(_in_blocks(open_cells * (down * down + right * right)))
+    weight = _mean_of_blocks(_in_blocks(open_cells.astype(np.float64)))
     # The more noise, the more contrast is needed before a sway would rise above it.
-    enough = (share * contrast).sum(axis=(1, 2)) >= (_LEAST_CONTRAST * floor / FLOOR) ** 2
-    limit = np.maximum(floor**2 * weight, _SWAY**2 * by_blocks(open_cells * contrast))
+    least = (_LEAST_CONTRAST * floor / FLOOR) ** 2
+    enough = contrast.sum(axis=1) >= least * np.maximum(weight.sum(axis=1), 1e-9)
+    limit = np.maximum(floor**2 * weight, _SWAY**2 * contrast)
     limit[weight < _LEAST_OPEN] = np.inf
     told: BoolArray = enough & (floor <= NOISE_FACTOR * _MOST_NOISE)
     return limit, told
@@ -64,23 +64,24 @@ def changed(before: FloatArray, now: FloatArray, open_cells: BoolArray, limit: F
     Returns:
         (P,) factors; up to 1 well within the sway of a person.
     """
-    factor = by_blocks(open_cells * change_of(before, now, open_cells)) / limit
-    most: FloatArray = np.sqrt(factor.max(axis=(1, 2)))
+    most: FloatArray = np.sqrt((change_of(before, now, open_cells) / limit).max(axis=1))
     return np.where(np.isnan(most), np.inf, most)
 
 
 def change_of(before: FloatArray, now: FloatArray, open_cells: BoolArray) -> FloatArray:
-    """Return the (P, rows, columns) squared change of cells that light does not explain.
+    """Return the (P, blocks) mean squared change of the cells of each block that light does not explain.
 
     Light changes the cells of a block together, brighter by a factor and a constant; sun and shade each in their way.
     """
-    weight = by_blocks(open_cells.astype(np.float64))
-    part = open_cells / np.maximum(_to_cells(weight), 1e-9)
-    was = before - _to_cells(by_blocks(part * before))
-    seen = now - _to_cells(by_blocks(part * now))
-    factor = by_blocks(part * was * seen) / np.maximum(by_blocks(part * was * was), 1e-9)
-    change: FloatArray = (seen - _to_cells(np.clip(factor, *_FACTOR)) * was) ** 2
-    return change
+    is_open = _in_blocks(open_cells.astype(np.float64))
+    part = is_open / np.maximum(is_open.sum(axis=2, keepdims=True), 1e-9)
+    was, seen = _in_blocks(before), _in_blocks(now)
+    was = was - (part * was).sum(axis=2, keepdims=True)
+    seen = seen - (part * seen).sum(axis=2, keepdims=True)
+    varied = part * was
+    factor = (varied * seen).sum(axis=2, keepdims=True) / np.maximum((varied * was).sum(axis=2, keepdims=True), 1e-9)
+    left = seen - np.clip(factor, *_FACTOR) * was
+    return _mean_of_blocks(is_open * left * left)
 
 
 def moved(before: FloatArray, now: FloatArray, open_cells: BoolArray, gain: FloatArray) -> FloatArray:
@@ -97,20 +98,19 @@ def cells_of(image: Image, box: FloatArray) -> FloatArray:
     for row, ((left, top), (right, bottom)) in enumerate(zip(low, high)):
         if right - left >= COLUMNS // 2 and bottom - top >= ROWS // 2:
             few = cv2.resize(image[top:bottom, left:right], (COLUMNS, ROWS), interpolation=cv2.INTER_AREA)
-            cells[row] = few.mean(axis=2)
+            cells[row] = few.sum(axis=2, dtype=np.float64) / few.shape[2]
     return cells
 
 
-def _to_cells(blocks: FloatArray) -> FloatArray:
-    """Return (P, rows, columns) cells that have the values of their blocks."""
-    return np.repeat(np.repeat(blocks, _BLOCK, axis=1), _BLOCK, axis=2)
+def _in_blocks(cells: FloatArray) -> FloatArray:
+    """Return (P, rows, columns) cells in the order (P, blocks, cells of a block)."""
+    blocks = cells.reshape(len(cells), ROWS // _BLOCK, _BLOCK, COLUMNS // _BLOCK, _BLOCK).swapaxes(2, 3)
+    return blocks.reshape(len(cells), ROWS * COLUMNS // _BLOCK**2, _BLOCK**2)
 
 
-def by_blocks(cells: FloatArray) -> FloatArray:
-    """Return the (P, rows, columns) means of blocks of cells."""
-    blocks = cells.reshape(len(cells), ROWS // _BLOCK, _BLOCK, COLUMNS // _BLOCK, _BLOCK)
-    means: FloatArray = blocks.mean(axis=(2, 4))
-    return means
+def _mean_of_blocks(blocks: FloatArray) -> FloatArray:
+    mean: FloatArray = blocks.sum(axis=2) / _BLOCK**2
+    return mean
 
 
 def covered_cells(box: FloatArray, walkers: FloatArray) -> BoolArray:

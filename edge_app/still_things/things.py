@@ -15,7 +15,6 @@ from edge_app.still_things.looks import (
     FLOOR,
     NOISE_FACTOR,
     ROWS,
-    by_blocks,
     cells_of,
     change_of,
     changed,
@@ -203,7 +202,7 @@ class StillThings:
         cells = cells_of(image, places.witness[rows])
         places.witness_now[rows] = moved(places.witness_now[rows], cells, every, 1 - np.exp(-step_s / _AVERAGE_S))
         now, before = places.witness_now[rows], places.witness_before[rows]
-        changed = np.sqrt(np.median(by_blocks(change_of(before, now, every)), axis=(1, 2)))
+        changed = np.sqrt(np.median(change_of(before, now, every), axis=1))
         places.witness_before[rows] = moved(before, now, every, 1 - np.exp(-step_s / _DAYLIGHT_S))
         changed = changed[time_s - places.begun_s[rows] >= _FIRST_S]
         if len(changed):
@@ -223,6 +222,8 @@ class StillThings:
         cells = cells_of(image, places.box[rows])
         clear &= np.isfinite(cells).all(axis=(1, 2))
         rows, cells, open_cells, step_s = rows[clear], cells[clear], open_cells[clear], step_s[clear]
+        if len(rows) == 0:
+            return
         places.now[rows] = moved(places.now[rows], cells, open_cells, 1 - np.exp(-step_s / _AVERAGE_S))
         limit, told = limits_of(places.now[rows], open_cells, floor)
         places.since_s[rows[~told]] += step_s[~told]

@@ -54,12 +54,18 @@ class Encounters:
         self.met_s: FloatArray = np.zeros(0)
         self.evidence: FloatArray = np.zeros(0)
 
+    def __len__(self) -> int:
+        return len(self.pairs)
+
     def meet(self, time_s: float, ids: IntArray, boxes: FloatArray) -> None:
         """Note which of T tracks, in (T, 4) boxes, touch one another."""
         self._keep(time_s - self.met_s <= _MEMORY_S)
         if len(ids) < 2:
             return
-        first, second = np.nonzero(np.triu(_shared_parts(boxes[:, None], boxes[None]) > _TOUCH, k=1))
+        low, high = boxes[:, None, :2] < boxes[None, :, 2:], boxes[None, :, :2] < boxes[:, None, 2:]
+        first, second = np.nonzero(np.triu((low & high).all(axis=2), k=1))
+        touch = _shared_parts(boxes[first], boxes[second]) > _TOUCH
+        first, second = first[touch], second[touch]
         if len(first) == 0:
             return
         touching = np.sort(np.column_stack([ids[first], ids[second]]), axis=1)
@@ -72,7 +78,8 @@ class Encounters:
 
     def involve(self, ids: IntArray) -> BoolArray:
         """Tell which of (T,) tracks are in doubt: what they look like now may be somebody else's look."""
-        return np.isin(ids, self.pairs)
+        involved: BoolArray = (ids[:, None] == self.pairs.ravel()).any(axis=1)
+        return involved
 
     def exchanged(self, step_s: float, known: Known) -> list[tuple[int, int]]:
         """Compare what people look like with before; returns pairs of rows of ``known`` whose identities are exchanged.
@@ -83,15 +90,15 @@ class Encounters:
         """
         if len(self.pairs) == 0:
             return []
-        order = np.argsort(known.id)
-        place = np.searchsorted(known.id[order], self.pairs)
-        rows = order[np.minimum(place, len(order) - 1)] if len(order) else np.zeros_like(self.pairs)
-        there = (known.id[rows] == self.pairs).all(axis=1) if len(order) else np.zeros(len(rows), np.bool_)
+        is_row = self.pairs[:, :, None] == known.id
+        there = is_row.any(axis=2).all(axis=1)
         self._keep(there)
-        rows = rows[there]
+        rows = is_row[there].argmax(axis=2) if there.any() else np.zeros((0, 2), np.int64)
         apart = _shared_parts(known.boxes[rows[:, 0]], known.boxes[rows[:, 1]]) <= _TOUCH
         evidence = np.nan_to_num(evidence_of_exchange(known.before[rows], known.now[rows]))
         self.evidence += np.where(apart, evidence, 0.0) * min(1.0, step_s / _INDEPENDENT_S)
+        if not (np.abs(self.evidence) >= _SURE).any():
+            return []
         done = np.zeros(len(rows), np.bool_)
         taken: set[int] = set()
         for row in np.argsort(-self.evidence):

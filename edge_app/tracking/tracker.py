@@ -177,16 +177,17 @@ class Tracker:
 
     def _see(self, rows: IntArray, looks: Appearance) -> None:
         """Learn what the tracks ``rows`` look like, and give those who met the identities that their looks tell."""
-        now = unknown(len(self._id))
-        now[rows] = looks
-        known = np.flatnonzero(self._confirmed)
-        people = Known(self._id[known], self._boxes(known), self._appearance[known], now[known])
-        for first, second in self._encounters.exchanged(self._step_s, people):
-            pair, other = known[[first, second]], known[[second, first]]
-            self._id[pair], self._appearance[pair] = self._id[other], self._appearance[other]
-        learns = ~self._encounters.involve(self._id[rows]) | np.isnan(self._appearance[rows, 0])
-        rows = rows[learns]
-        self._appearance[rows] = blend(self._appearance[rows], looks[learns])
+        if len(self._encounters):
+            now = unknown(len(self._id))
+            now[rows] = looks
+            known = np.flatnonzero(self._confirmed)
+            people = Known(self._id[known], self._boxes(known), self._appearance[known], now[known])
+            for first, second in self._encounters.exchanged(self._step_s, people):
+                pair, other = known[[first, second]], known[[second, first]]
+                self._id[pair], self._appearance[pair] = self._id[other], self._appearance[other]
+            learns = ~self._encounters.involve(self._id[rows]) | np.isnan(self._appearance[rows, 0])
+            rows, looks = rows[learns], looks[learns]
+        self._appearance[rows] = blend(self._appearance[rows], looks)
 
     def _set_apart(self) -> None:
         """Note which new tracks are seen apart from every surer one; a second box on one person never is."""
@@ -205,8 +206,11 @@ class Tracker:
         """Return (K, 4) boxes of tracks, pixels."""
         x, y, height = self._motion.position[rows].T
         height = np.maximum(height, 1.0)
-        half_width = 0.5 * height * self._aspect[rows]
-        return np.stack([x - half_width, y - height / 2, x + half_width, y + height / 2], axis=1)
+        half_width, half_height = 0.5 * height * self._aspect[rows], 0.5 * height
+        boxes = np.empty((len(rows), 4))
+        boxes[:, 0], boxes[:, 1] = x - half_width, y - half_height
+        boxes[:, 2], boxes[:, 3] = x + half_width, y + half_height
+        return boxes
 
     def _confirm(self, rows: IntArray) -> None:
         self._confirmed[rows] = True
