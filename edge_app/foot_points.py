@@ -116,7 +116,9 @@ def _shown_twice(detections: Detections) -> BoolArray:
     bbox = detections.bbox[order].astype(np.float64)
     # The few pairs that touch, the surer box of each first.
     below, beyond = bbox[:, None, :2] < bbox[None, :, 2:], bbox[None, :, :2] < bbox[:, None, 2:]
-    first, second = np.nonzero(np.triu((below & beyond).all(axis=2), k=1))
+    first, second = np.nonzero((below & beyond).all(axis=2))
+    each = first < second
+    first, second = first[each], second[each]
     if len(first) == 0:
         return np.zeros(count, np.bool_)
     size = bbox[:, 2:] - bbox[:, :2]

@@ -56,16 +56,13 @@ class InputGeometry:
 
     def boxes_to_source(self, boxes_yxyx: NDArray[np.floating]) -> BoxArray:
         """Turn (N, 4) normalised model boxes ``[y_min, x_min, y_max, x_max]`` into (N, 4) source pixels xyxy."""
-        y_min, x_min, y_max, x_max = np.asarray(boxes_yxyx, np.float64).T
-        return np.stack(
-            [
-                (x_min * self.model_width - self.offset_x) / self.scale_x,
-                (y_min * self.model_height - self.offset_y) / self.scale_y,
-                (x_max * self.model_width - self.offset_x) / self.scale_x,
-                (y_max * self.model_height - self.offset_y) / self.scale_y,
-            ],
-            axis=1,
-        ).astype(np.float32)
+        xyxy = np.asarray(boxes_yxyx, np.float64)[:, [1, 0, 3, 2]]
+        size, offset, scale = (
+            (self.model_width, self.model_height),
+            (self.offset_x, self.offset_y),
+            (self.scale_x, self.scale_y),
+        )
+        return ((xyxy * (size * 2) - offset * 2) / (scale * 2)).astype(np.float32)
 
     def boxes_to_model(self, bbox: NDArray[np.floating]) -> NDArray[np.float32]:
         """Turn (N, 4) source pixels xyxy into (N, 4) normalised model boxes ``[y_min, x_min, y_max, x_max]``."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +51,9 @@ def describe(image: Image, bbox: BoxArray) -> Appearance:
     patches = np.zeros((count, _HALVES * _ROWS_PER_HALF, _COLUMNS, 3), np.uint8)
     visible = np.zeros(count, np.bool_)
     height, width = image.shape[:2]
-    for index, (x_min, y_min, x_max, y_max) in enumerate(np.nan_to_num(bbox).tolist()):
+    for index, (x_min, y_min, x_max, y_max) in enumerate(bbox.tolist()):
+        if not math.isfinite(x_min + y_min + x_max + y_max):
+            continue
         left = max(0, int(x_min + _LEFT * (x_max - x_min)))
         right = min(width, int(x_min + _RIGHT * (x_max - x_min)) + 1)
         top = max(0, int(y_min + _TOP * (y_max - y_min)))

@@ -63,7 +63,9 @@ class Encounters:
         if len(ids) < 2:
             return
         low, high = boxes[:, None, :2] < boxes[None, :, 2:], boxes[None, :, :2] < boxes[:, None, 2:]
-        first, second = np.nonzero(np.triu((low & high).all(axis=2), k=1))
+        first, second = np.nonzero((low & high).all(axis=2))
+        each = first < second
+        first, second = first[each], second[each]
         touch = _shared_parts(boxes[first], boxes[second]) > _TOUCH
         first, second = first[touch], second[touch]
         if len(first) == 0:
