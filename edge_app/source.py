@@ -150,7 +150,9 @@ class VideoFile:
 
     def _rewind(self) -> None:
         self._capture.release()
-        self._capture = _open_capture(self._path)
+        # It could be decoded before; only where it can't be opened any more is the reason looked for.
+        capture = cv2.VideoCapture(str(self._path))
+        self._capture = capture if capture.isOpened() else _open_capture(self._path)
         self._index_in_pass = 0
         self._offset_s = self._last_time_s + 1.0 / self.fps
 

@@ -190,7 +190,7 @@ class Feed:
         renumbered = Frame(frame.image, self._frames, time_s)
         self._frames += 1
         if policy.lossless:
-            self._mailbox.put_when_empty(renumbered)
+            self._mailbox.put_when_there_is_room(renumbered)
         else:
             self._mailbox.put(renumbered)
         return True

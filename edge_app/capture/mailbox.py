@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from typing import Optional
 
 from edge_app.records import Frame
 
+# Frames that may wait where none is dropped: a file that begins anew, or a frame that takes longer to decode, does not
+# keep the accelerator waiting.
+_AHEAD = 4
+
 
 class Mailbox:
-    """Holds one frame; a newer one replaces it and is counted as a drop.
+    """Holds the newest frame; one that nobody took in time is counted as a drop. Without drops it holds a few.
 
     Attributes:
         dropped: frames that were replaced before somebody took them.
@@ -18,7 +23,7 @@ class Mailbox:
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
-        self._item: Optional[tuple[Frame, float]] = None
+        self._items: deque[tuple[Frame, float]] = deque()
         self._closed = False
         self.dropped = 0
 
@@ -27,28 +32,30 @@ class Mailbox:
         with self._condition:
             if self._closed:
                 return
-            if self._item is not None:
-                self.dropped += 1
-            self._item = (frame, time.monotonic())
+            self.dropped += len(self._items)
+            self._items.clear()
+            self._items.append((frame, time.monotonic()))
             self._condition.notify_all()
 
-    def put_when_empty(self, frame: Frame) -> None:
-        """Wait until the frame before was taken, so that none is dropped."""
+    def put_when_there_is_room(self, frame: Frame) -> None:
+        """Wait until few enough frames wait, so that none is dropped."""
         with self._condition:
-            self._condition.wait_for(lambda: self._item is None or self._closed)
-        self.put(frame)
+            self._condition.wait_for(lambda: len(self._items) < _AHEAD or self._closed)
+            if not self._closed:
+                self._items.append((frame, time.monotonic()))
+                self._condition.notify_all()
 
     def wait(self) -> bool:
         """Wait until there is a frame; False once the box is closed and empty."""
         with self._condition:
-            self._condition.wait_for(lambda: self._item is not None or self._closed)
-            return self._item is not None
+            self._condition.wait_for(lambda: self._items or self._closed)
+            return bool(self._items)
 
     def take(self) -> Optional[tuple[Frame, float]]:
         """Wait for a frame and when it was captured; None once the box is closed and empty."""
         with self._condition:
-            self._condition.wait_for(lambda: self._item is not None or self._closed)
-            item, self._item = self._item, None
+            self._condition.wait_for(lambda: self._items or self._closed)
+            item = self._items.popleft() if self._items else None
             self._condition.notify_all()
             return item
 

@@ -17,34 +17,39 @@ _GAIN = 0.2
 
 
 class Pending(Generic[T]):
-    """The result of an inference that may not be done yet."""
+    """The result of an inference that may not be done yet; set or failed once.
+
+    A bare lock is held until then: waiting for it takes no Python code, which the frames before and after would have to
+    wait for.
+    """
 
     def __init__(self) -> None:
-        self._done = threading.Event()
+        self._done = threading.Lock()
+        self._done.acquire()
         self._value: Optional[T] = None
         self._error: Optional[BaseException] = None
 
     def set(self, value: T) -> None:
         """It is done."""
         self._value = value
-        self._done.set()
+        self._done.release()
 
     def fail(self, error: BaseException) -> None:
         """It failed."""
         self._error = error
-        self._done.set()
+        self._done.release()
 
     def result(self) -> T:
         """Wait for the result; raises what the inference raised."""
-        self._done.wait()
+        with self._done:
+            pass
         if self._error is not None:
             raise self._error
         return self._value  # type: ignore[return-value]
 
 
 class _Job:
-    """An inference that is handed over. Bare locks and queues: waiting for one takes no Python code, which the frames
-    before and after would have to wait for."""
+    """An inference that is handed over; a bare lock, as in ``Pending``, is held until it is taken."""
 
     def __init__(self, run: Callable[[], None], give_up: Callable[[], None]) -> None:
         self.run = run
@@ -79,6 +84,7 @@ class InferenceThread:
         self._jobs: queue.SimpleQueue[Optional[_Job]] = queue.SimpleQueue()
         self._handing_over = threading.Lock()
         self._began_s: Optional[float] = None
+        self._watchers = 0
         self._typical_s = 0.0
         self._stopped = False
         self.inferences = 0
@@ -122,11 +128,16 @@ class InferenceThread:
     def wait_until_nearly_free(self, lead_s: float) -> None:
         """Wait until the running inference is expected to end in ``lead_s``; at once if none runs."""
         with self._condition:
-            while self._began_s is not None and not self._stopped:
-                left_s = self._began_s + self._typical_s - lead_s - time.monotonic()
-                if left_s <= 0:
-                    return
-                self._condition.wait(left_s)
+            # Before the look at the running inference: whoever ends one looks for watchers after it.
+            self._watchers += 1
+            try:
+                while (began_s := self._began_s) is not None and not self._stopped:
+                    left_s = began_s + self._typical_s - lead_s - time.monotonic()
+                    if left_s <= 0:
+                        return
+                    self._condition.wait(left_s)
+            finally:
+                self._watchers -= 1
 
     def submit(self, work: Callable[[], T]) -> Pending[T]:
         """Hand over an inference; returns as soon as the thread has taken it."""
@@ -163,13 +174,14 @@ class InferenceThread:
             job = self._jobs.get()
             if job is None:
                 return
-            self._began_s = time.monotonic()
+            began_s = self._began_s = time.monotonic()
             job.take()
             job.run()
-            with self._condition:
-                took_s = time.monotonic() - self._began_s
-                self._typical_s += (took_s - self._typical_s) * (_GAIN if self.inferences else 1.0)
-                self.inferences += 1
-                self.busy_s += took_s
-                self._began_s = None
-                self._condition.notify_all()
+            took_s = time.monotonic() - began_s
+            self._typical_s += (took_s - self._typical_s) * (_GAIN if self.inferences else 1.0)
+            self.inferences += 1
+            self.busy_s += took_s
+            self._began_s = None
+            if self._watchers:
+                with self._condition:
+                    self._condition.notify_all()

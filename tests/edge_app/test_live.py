@@ -148,6 +148,27 @@ def test_a_mailbox_keeps_the_newest_and_counts_the_rest():
     assert box.take() is None
 
 
+def test_without_drops_a_mailbox_holds_a_few_in_order_and_then_lets_the_giver_wait():
+    box, given = Mailbox(), []
+
+    def give():
+        for index in range(12):
+            box.put_when_there_is_room(Frame(np.zeros((2, 2, 3), np.uint8), index, 0.0))
+            given.append(index)
+
+    giver = threading.Thread(target=give)
+    giver.start()
+    wait_until(lambda: len(given) >= 2)
+    time.sleep(0.05)
+    ahead = len(given)
+    assert 1 < ahead < 8
+    taken = [box.take()[0].index for _ in range(10)]
+    assert taken == list(range(10)) and box.dropped == 0
+    box.close()
+    giver.join(2.0)
+    assert not giver.is_alive()
+
+
 class NoticeSink:
     """Keeps notices."""
 

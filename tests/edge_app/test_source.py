@@ -97,3 +97,12 @@ def test_a_source_without_a_name_or_of_a_later_kind_is_refused():
 def test_a_name_for_people_has_no_folder_and_no_password():
     assert display_name("/home/someone/videos/lobby.mp4") == "lobby.mp4"
     assert display_name("rtsp://admin:secret@camera.example/stream?x=1") == "rtsp://camera.example/stream?x=1"
+
+
+def test_a_looping_file_that_is_taken_away_says_so_at_its_end(tmp_path):
+    path = write_video(tmp_path / "v.avi", frames=5)
+    frames = iter(VideoFile(path, loop=True))
+    next(frames)
+    path.unlink()
+    with pytest.raises(UserError, match="does not exist"):
+        list(islice(frames, 20))
