@@ -109,13 +109,14 @@ def evidence_of_exchange(before: Appearance, now: Appearance) -> FloatArray:
         now: (K, 2, D) what is seen where each of them should be.
 
     Returns:
-        Twice the logarithm of how much likelier the looks are if they are exchanged than if they are not; NaN where one
+        Twice the logarithm of how much likelier the looks are if they are exchanged than if they are not; 0 where one
         of the looks is not known.
     """
     like = before.astype(np.float64) @ np.swapaxes(now, 1, 2).astype(np.float64)
     gained = like[:, 0, 1] + like[:, 1, 0] - like[:, 0, 0] - like[:, 1, 1]
+    # Bounded as the costs of two associations are.
     evidence: FloatArray = np.clip(gained * _COST_PER_UNLIKENESS, -2 * _MOST_COST, 2 * _MOST_COST)
-    return evidence
+    return np.where(np.isnan(evidence), 0.0, evidence)
 
 
 def blend(before: Appearance, now: Appearance) -> Appearance:

@@ -97,7 +97,7 @@ class Encounters:
         self._keep(there)
         rows = is_row[there].argmax(axis=2) if there.any() else np.zeros((0, 2), np.int64)
         apart = _shared_parts(known.boxes[rows[:, 0]], known.boxes[rows[:, 1]]) <= _TOUCH
-        evidence = np.nan_to_num(evidence_of_exchange(known.before[rows], known.now[rows]))
+        evidence = evidence_of_exchange(known.before[rows], known.now[rows])
         self.evidence += np.where(apart, evidence, 0.0) * min(1.0, step_s / _INDEPENDENT_S)
         if not (np.abs(self.evidence) >= _SURE).any():
             return []

@@ -7,12 +7,14 @@ same for every tracker that is compared. Mistakes last: what a detector gets wro
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Optional
 
 import numpy as np
 
 from edge_app.box_overlap import iou_matrix
 from edge_app.records import BoolArray, Detections, FloatArray
+from training.simulation.looks import Looks
 from training.simulation.scenes import Scene, SeenFrame
 
 
@@ -88,11 +90,14 @@ def detections_of(
         The frame, what is found, and (T,) which people are shown enough to count.
     """
     lasting: dict[str, _Lasting] = {}
+    looks: Optional[Looks] = None
     things = _things(scene, model.things, generator)
     flicker = _Flicker(scene, model, generator)
     for frame in frames:
         people = len(frame.ground_m)
-        if not lasting:
+        if looks is None:
+            # Dressed by a generator of their own, so that what the detector sees stays the same.
+            looks = Looks.draw(people, np.random.default_rng(people))
             shapes = {
                 "miss": (people,),
                 "loose": (people,),
@@ -110,7 +115,8 @@ def detections_of(
         bbox = np.concatenate([boxes, things[shown], false_boxes])
         bbox = bbox + generator.normal(0, 0.02, bbox.shape) * (bbox[:, 3:] - bbox[:, 1:2])
         score = np.clip(np.concatenate([scores, thing_score[shown], false_scores]), 0.0, 0.99)
-        yield frame, _suppressed(bbox, score), counted
+        found = _suppressed(bbox, score)
+        yield frame, replace(found, appearance=looks.describe(frame, found.bbox)), counted
 
 
 def _people(
