@@ -26,6 +26,10 @@ _SCORE_TIME_S = 2.0
 # body, or reaches beyond the person at both ends. Whoever stands behind somebody has both head and foot higher.
 _INSIDE, _BESIDE = 0.7, 0.15
 _SAME_FOOT, _SAME_HEAD, _PART = 0.05, 0.1, 0.75
+# A track that has missed a frame, and that for so long, goes on only as somebody who looks like it: not at a cost of
+# looks that makes it e^2.5, 12 times, likelier that these are two. In 40 simulated crowds (`simulate-crowds`) IDF1 rose
+# from 0.555 to 0.575 with it, and the pairs' F1 from 0.551 to 0.575.
+_LOST_S, _SOMEBODY_ELSE = 0.3, 5.0
 # Weight of a new detection in the smoothed width-to-height ratio of a track.
 _ASPECT_GAIN = 0.2
 _ARRAYS = (
@@ -143,7 +147,10 @@ class Tracker:
         found: list[tuple[IntArray, IntArray]] = []
         cost = association_cost(self._motion, measured)
         if detections.appearance is not None:
-            cost = cost + appearance_cost(self._appearance, detections.appearance)
+            look = appearance_cost(self._appearance, detections.appearance)
+            # Whoever appears where somebody was lost and looks quite otherwise is somebody else.
+            lost = time_s - self._seen_s > max(_LOST_S, 1.5 * self._step_s)
+            cost = np.where(lost[:, None] & (look >= _SOMEBODY_ELSE), np.inf, cost + look)
         for of_tracks, of_detections in ((self._confirmed, high), (self._confirmed, ~high), (~self._confirmed, high)):
             rows = np.flatnonzero(of_tracks & ~matched)
             columns = np.flatnonzero(of_detections & ~taken)

@@ -125,3 +125,18 @@ def test_one_person_alone_and_nobody_are_no_fault():
     assert encounters.exchanged(0.1, nobody) == []
     assert len(encounters.pairs) == 0
     assert unknown(0).shape == (0, LENGTH)
+
+
+@pytest.mark.parametrize(("second", "ids"), [(RED, [1]), (BLUE, [1, 2])])
+@pytest.mark.parametrize("fps", [3.0, 8.0])
+def test_who_appears_where_somebody_was_lost_goes_on_only_if_they_look_alike(second, ids, fps):
+    tracker = Tracker(TrackerConfig(), 0.35)
+    seen = set()
+    for frame in range(int(6 * fps)):
+        upper = RED if frame / fps < 3 else second
+        image, boxes = picture((150, 60, 100, upper, GREY))
+        # Nobody is seen for a second.
+        boxes = boxes[:0] if 2 <= frame / fps < 3 else boxes
+        found = Detections(boxes, np.full(len(boxes), 0.9, np.float32), describe(image, boxes))
+        seen.update(tracker.update(frame / fps, found).id.tolist())
+    assert sorted(seen) == ids
