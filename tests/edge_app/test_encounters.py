@@ -6,6 +6,7 @@ import pytest
 from edge_app.config import TrackerConfig
 from edge_app.records import Detections
 from edge_app.tracking import Tracker
+from edge_app.tracking import tracker as tracker_module
 from edge_app.tracking.appearance import LENGTH, describe, unknown
 from edge_app.tracking.encounters import Encounters, Known
 from tests.edge_app.test_appearance import BLUE, GREY, RED, looks, picture
@@ -44,8 +45,16 @@ def test_people_who_meet_and_turn_round_keep_their_ids(upper):
     assert after == before
 
 
+def test_looks_after_the_encounter_alone_mend_what_motion_exchanged(monkeypatch):
+    monkeypatch.setattr(tracker_module, "_SOMEBODY_ELSE", np.inf)
+    before, after = turn_round()
+    assert sorted(before) == [1, 2]
+    assert after == before
+
+
 @pytest.mark.parametrize("described", [True, False])
 def test_without_that_they_would_exchange_them(monkeypatch, described):
+    monkeypatch.setattr(tracker_module, "_SOMEBODY_ELSE", np.inf)
     monkeypatch.setattr(Encounters, "exchanged", lambda *_: [])
     before, after = turn_round(described)
     assert sorted(before) == [1, 2]
