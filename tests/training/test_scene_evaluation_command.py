@@ -62,6 +62,24 @@ def test_json_has_every_figure_that_was_asked_for(arguments: list[str], tmp_path
     assert set(report["older_formulas"]) == {"CenterPointsDistance", "FourCornerPointsDistance"}
 
 
+@pytest.mark.parametrize(("shift_m", "known"), [(0.3, True), (50.0, False)])
+def test_people_are_matched_on_the_ground_too_where_both_have_the_same_axes(
+    arguments: list[str], tmp_path: Path, shift_m: float, known: bool
+) -> None:
+    rows = [line.split(",") for line in TRACKS]
+    moved = [",".join([*row[:7], str(float(row[7]) + shift_m), *row[8:]]) for row in rows]
+    (tmp_path / "tracks.txt").write_text("\n".join(moved) + "\n", encoding="utf-8")
+    options = [*arguments, "--events", str(tmp_path / "events.csv")]
+    report = json.loads(CliRunner().invoke(evaluate_scene, [*options, "--json"], catch_exceptions=False).stdout)
+    assert report["plain"]["pairs"]["close_pairs"]["f1"] == 1.0
+    assert (report["plain"]["ground_pairs"] is not None) == known
+    text = CliRunner().invoke(evaluate_scene, options, catch_exceptions=False).stdout
+    assert ("matched by their place" in text) == known
+    if known:
+        assert report["plain"]["ground_pairs"]["close_pairs"]["f1"] == 1.0
+        assert report["plain"]["ground_events"]["true_positives"] == 1
+
+
 def test_undefined_figures_are_null_and_parts_not_asked_for_are_left_out(arguments: list[str]) -> None:
     options = [*arguments, "--threshold-m", "0.5", "--json"]
     report = json.loads(CliRunner().invoke(evaluate_scene, options, catch_exceptions=False).stdout)

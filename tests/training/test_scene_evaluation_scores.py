@@ -68,6 +68,19 @@ def test_tracks_are_matched_to_as_many_people_as_possible() -> None:
     assert align(people, tracks, 1).frames[0].person_of_track.tolist() == [1, 0]
 
 
+def test_on_the_ground_the_place_counts_and_not_the_box() -> None:
+    far = [100.0, 0, 110, 30]
+    people = rows((1, 101, [0, 0, 10, 30], 1, (0.0, 5.0)), (1, 102, [50, 0, 60, 30], 1, (3.0, 5.0)))
+    tracks = rows(
+        (1, 1, [50, 0, 60, 30], 1, (0.2, 5.0)),
+        (1, 2, far, 1, (3.9, 5.0)),
+        (1, 3, far, 1, (4.1, 5.0)),
+        (1, 4, far, 1, NOWHERE),
+    )
+    assert align(people, tracks, 1).frames[0].person_of_track.tolist() == [1, -1, -1, -1]
+    assert align(people, tracks, 1, on_ground=True).frames[0].person_of_track.tolist() == [0, 1, -1, -1]
+
+
 def test_a_track_on_a_person_who_does_not_count_is_neither_right_nor_wrong() -> None:
     people = rows((1, 100, [0, 0, 10, 20], 0, (0, 0)), (1, 101, [50, 0, 60, 20], 1, (5, 0)))
     tracks = rows((1, 1, [0, 0, 10, 20], 1, (0, 0)), (1, 2, [50, 0, 60, 20], 1, (5, 0)))

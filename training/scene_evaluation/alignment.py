@@ -14,6 +14,8 @@ from training.scene_evaluation.scene_files import IgnoreRegions, SceneRows
 
 # The overlap that MOTChallenge asks of a box.
 MIN_IOU = 0.5
+# How near to a person a track must be on the ground, as the 3D benchmark of MOTChallenge 2015 asks.
+GROUND_M = 1.0
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,13 @@ class Alignment:
     ignored: frozenset[tuple[int, int]]
 
 
-def align(people: SceneRows, tracks: SceneRows, frames: int, regions: Optional[IgnoreRegions] = None) -> Alignment:
+def align(
+    people: SceneRows,
+    tracks: SceneRows,
+    frames: int,
+    regions: Optional[IgnoreRegions] = None,
+    on_ground: bool = False,
+) -> Alignment:
     """Match tracks to people in every frame: as many pairs of IoU >= 0.5 as possible, then the best overlap.
 
     As MOTChallenge does, boxes are matched to all annotated people first; those on people who are flagged 0 are then
@@ -61,22 +69,24 @@ def align(people: SceneRows, tracks: SceneRows, frames: int, regions: Optional[I
         tracks: what was found.
         frames: number of frames of the scene.
         regions: where nobody is annotated.
+        on_ground: match those who are less than 1 m apart on the ground instead, the nearest first; both must be in
+            one frame of coordinates.
     """
     aligned_frames: list[AlignedFrame] = []
     ignored: list[tuple[int, int]] = []
     for frame in range(1, frames + 1):
         here = people[people.frame == frame]
         seen = tracks[tracks.frame == frame]
-        aligned, dropped = _align_frame(frame, here, seen, regions)
+        aligned, dropped = _align_frame(frame, here, seen, regions, on_ground)
         aligned_frames.append(aligned)
         ignored += [(frame, int(track_id)) for track_id in dropped]
     return Alignment(tuple(aligned_frames), frozenset(ignored))
 
 
 def _align_frame(
-    frame: int, people: SceneRows, tracks: SceneRows, regions: Optional[IgnoreRegions]
+    frame: int, people: SceneRows, tracks: SceneRows, regions: Optional[IgnoreRegions], on_ground: bool
 ) -> tuple[AlignedFrame, IntArray]:
-    person_of_track = _match(people.bbox, tracks.bbox)
+    person_of_track = _match(_distances(people, tracks) if on_ground else _overlaps(people, tracks))
     counts = people.score >= 1
     is_matched = person_of_track >= 0
     ignored = is_matched.copy()
@@ -97,10 +107,19 @@ def _align_frame(
     return aligned, tracks.id[ignored]
 
 
-def _match(people_bbox: FloatArray, track_bbox: FloatArray) -> IntArray:
-    """Return for each track the index of its person, -1 for none."""
-    iou = iou_matrix(people_bbox, track_bbox)
-    rows, columns = assign(np.where(iou >= MIN_IOU, 1.0 - iou, np.inf))
-    person_of_track = np.full(len(track_bbox), -1, np.int64)
+def _overlaps(people: SceneRows, tracks: SceneRows) -> FloatArray:
+    iou = iou_matrix(people.bbox, tracks.bbox)
+    return np.where(iou >= MIN_IOU, 1.0 - iou, np.inf)
+
+
+def _distances(people: SceneRows, tracks: SceneRows) -> FloatArray:
+    apart_m = np.linalg.norm(people.xy_m[:, None] - tracks.xy_m[None], axis=2)
+    return np.where(apart_m < GROUND_M, apart_m, np.inf)
+
+
+def _match(cost: FloatArray) -> IntArray:
+    """Return for each column of (people, tracks) costs, the track, the index of its person, -1 for none."""
+    rows, columns = assign(cost)
+    person_of_track = np.full(cost.shape[1], -1, np.int64)
     person_of_track[columns] = rows
     return person_of_track

@@ -11,7 +11,7 @@ import numpy as np
 from edge_app.calibration import load_camera
 from edge_app.config import EventConfig
 from edge_app.errors import UserError
-from training.scene_evaluation.alignment import align
+from training.scene_evaluation.alignment import GROUND_M, Alignment, align
 from training.scene_evaluation.camera_accuracy import CameraAccuracy, measure_camera, measure_older_formulas
 from training.scene_evaluation.close_pairs import PairScores
 from training.scene_evaluation.event_scores import read_events, score_events, true_events
@@ -56,11 +56,21 @@ class SceneInputs:
 
 @dataclass(frozen=True)
 class Variant:
-    """Figures of the tracks: ``pairs`` is None for tracks without positions, ``events`` where none were given."""
+    """Figures of the tracks: ``pairs`` is None for tracks without positions, ``events`` where none were given.
+
+    Attributes:
+        tracking: identities.
+        pairs: distances, people matched by the overlap of boxes.
+        events: of violations, people matched likewise.
+        ground_pairs, ground_events: the same with people matched by their distance on the ground; None too where tracks
+            have positions in another frame of coordinates than the ground truth.
+    """
 
     tracking: TrackingScores
     pairs: Optional[TrackPairs]
     events: Optional[PairScores]
+    ground_pairs: Optional[TrackPairs] = None
+    ground_events: Optional[PairScores] = None
 
 
 @dataclass(frozen=True)
@@ -105,12 +115,18 @@ def evaluate(inputs: SceneInputs) -> SceneReport:
 
     def variant(ignored_regions: Optional[IgnoreRegions]) -> Variant:
         alignment = align(people, tracks, frames, ignored_regions)
+        tracking = score_tracks(inputs.ground_truth, inputs.tracks, alignment.ignored, inputs.excerpt)
+        figures = distances(alignment)
+        if not _in_one_frame(alignment):
+            return Variant(tracking, *figures)
+        return Variant(tracking, *figures, *distances(align(people, tracks, frames, ignored_regions, on_ground=True)))
+
+    def distances(alignment: Alignment) -> tuple[Optional[TrackPairs], Optional[PairScores]]:
         events = None
         if found_events is not None:
             true = true_events(alignment, fps, inputs.threshold_m, inputs.event_rules)
             events = score_events(found_events, true, alignment, fps)
-        tracking = score_tracks(inputs.ground_truth, inputs.tracks, alignment.ignored, inputs.excerpt)
-        return Variant(tracking, measure_track_pairs(alignment, inputs.threshold_m, fps), events)
+        return measure_track_pairs(alignment, inputs.threshold_m, fps), events
 
     return SceneReport(
         frames=frames,
@@ -122,6 +138,18 @@ def evaluate(inputs: SceneInputs) -> SceneReport:
         camera=None if camera is None else measure_camera(people, camera, inputs.threshold_m),
         older_formulas=measure_older_formulas(people, inputs.threshold_m),
     )
+
+
+def _in_one_frame(alignment: Alignment) -> bool:
+    """Tell whether most tracks stand where those do whom their boxes show: else the camera has axes of its own."""
+    apart_m = np.concatenate(
+        [
+            np.linalg.norm(frame.person_xy_m[frame.person_of_track[known]] - frame.track_xy_m[known], axis=1)
+            for frame in alignment.frames
+            for known in (frame.person_of_track >= 0,)
+        ]
+    )
+    return len(apart_m) > 0 and bool(np.median(apart_m) < GROUND_M)
 
 
 def _people(inputs: SceneInputs) -> tuple[SceneRows, int]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
+from training.scene_evaluation.alignment import GROUND_M
 from training.scene_evaluation.camera_accuracy import CameraAccuracy
 from training.scene_evaluation.close_pairs import Interval, PairScores
 from training.scene_evaluation.error_summary import ErrorSummary
@@ -27,6 +28,10 @@ def report_json(report: SceneReport) -> dict[str, Any]:
             content[name]["pairs"]["close_pairs"] = scores_json(variant.pairs.close_pairs)
         if variant.events is not None:
             content[name]["events"] = scores_json(variant.events)
+        if variant.ground_pairs is not None:
+            content[name]["ground_pairs"]["close_pairs"] = scores_json(variant.ground_pairs.close_pairs)
+        if variant.ground_events is not None:
+            content[name]["ground_events"] = scores_json(variant.ground_events)
     if report.camera is not None:
         content["camera"]["close_pairs"] = scores_json(report.camera.close_pairs)
     content["older_formulas"] = {name: scores_json(scores) for name, scores in report.older_formulas.items()}
@@ -67,6 +72,11 @@ def _variant_lines(title: str, variant: Variant) -> Iterator[str]:
         yield from _pair_lines(variant.pairs)
     if variant.events is not None:
         yield scores_line("events", variant.events)
+    if variant.ground_pairs is not None:
+        yield f"  people matched by their place, less than {GROUND_M:g} m apart, not by their boxes:"
+        yield from _pair_lines(variant.ground_pairs)
+    if variant.ground_events is not None:
+        yield scores_line("events", variant.ground_events)
 
 
 def _pair_lines(pairs: TrackPairs) -> Iterator[str]:
