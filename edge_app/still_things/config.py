@@ -14,5 +14,8 @@ class StillThingsConfig(Section):
         True, description="leave out what is taken for a person but never moves nor changes (fixed cameras)"
     )
     after_s: float = Field(
-        12.0, ge=2, le=3600, description="seconds without the slightest change after which something is a thing; sooner if it never moved"
+        12.0,
+        ge=2,
+        le=3600,
+        description="seconds without the slightest change after which something is a thing; sooner if it never moved",
     )
