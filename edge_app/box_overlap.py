@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edge_app.records import FloatArray
+from edge_app.records import FloatArray, IntArray
 
 
 def iou_matrix(a: FloatArray, b: FloatArray) -> FloatArray:
@@ -14,3 +14,18 @@ def iou_matrix(a: FloatArray, b: FloatArray) -> FloatArray:
     area_a = (a[:, 2:] - a[:, :2]).prod(axis=1)
     area_b = (b[:, 2:] - b[:, :2]).prod(axis=1)
     return intersection / np.maximum(area_a[:, None] + area_b[None] - intersection, 1e-12)
+
+
+def shared_area(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Return the areas that boxes (..., 4) xyxy have in common, one by one or broadcast."""
+    size = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
+    area: FloatArray = np.maximum(size, 0.0).prod(axis=-1)
+    return area
+
+
+def touching_pairs(boxes: FloatArray) -> tuple[IntArray, IntArray]:
+    """Return the rows of those pairs of (N, 4) boxes that have an area in common, the lower row first."""
+    low, high = boxes[:, None, :2] < boxes[None, :, 2:], boxes[None, :, :2] < boxes[:, None, 2:]
+    first, second = np.nonzero((low & high).all(axis=2))
+    each = first < second
+    return first[each], second[each]

@@ -12,6 +12,7 @@ from typing import Optional
 
 import numpy as np
 
+from edge_app.box_overlap import shared_area, touching_pairs
 from edge_app.calibration.camera import CameraModel, PinholeCamera
 from edge_app.records import BoolArray, Detections, FloatArray
 from edge_app.tracking.motion import Measurements
@@ -115,16 +116,12 @@ def _shown_twice(detections: Detections) -> BoolArray:
     order = np.argsort(-detections.score, kind="stable")
     bbox = detections.bbox[order].astype(np.float64)
     # The few pairs that touch, the surer box of each first.
-    below, beyond = bbox[:, None, :2] < bbox[None, :, 2:], bbox[None, :, :2] < bbox[:, None, 2:]
-    first, second = np.nonzero((below & beyond).all(axis=2))
-    each = first < second
-    first, second = first[each], second[each]
+    first, second = touching_pairs(bbox)
     if len(first) == 0:
         return np.zeros(count, np.bool_)
     size = bbox[:, 2:] - bbox[:, :2]
     area, height = size.prod(axis=1), size[:, 1]
-    low, high = np.maximum(bbox[first, :2], bbox[second, :2]), np.minimum(bbox[first, 2:], bbox[second, 2:])
-    shared = (high - low).prod(axis=1)
+    shared = shared_area(bbox[first], bbox[second])
     iou = shared / np.maximum(area[first] + area[second] - shared, 1e-9)
     inside = shared / np.maximum(np.minimum(area[first], area[second]), 1e-9)
     tallest = np.maximum(height[first], height[second])

@@ -90,7 +90,7 @@ def resize_to_input(
     geometry = InputGeometry.fit(width, height, model_width, model_height, mode)
     if mode == "stretch":
         resized = cv2.resize(image_bgr, (model_width, model_height), interpolation=cv2.INTER_LINEAR)
-        return cv2.cvtColor(resized, cv2.COLOR_BGR2RGB), geometry  # type: ignore[return-value]
+        return cv2.cvtColor(resized, cv2.COLOR_BGR2RGB), geometry
     inner_width, inner_height = round(width * geometry.scale_x), round(height * geometry.scale_y)
     canvas = np.full((model_height, model_width, 3), pad_value, np.uint8)
     left, top = int(geometry.offset_x), int(geometry.offset_y)

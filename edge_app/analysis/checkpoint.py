@@ -12,7 +12,8 @@ from typing import Any, Optional
 import numpy as np
 
 _FILE = "checkpoint.npz"
-_VERSION = 1
+# Changes whenever the pipeline has to remember something else.
+_VERSION = 2
 
 
 def fingerprint(parts: dict[str, Any]) -> str:

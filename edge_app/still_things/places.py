@@ -21,6 +21,7 @@ class Places:
         thing: (P, rows, columns) what it looked like when it was found to be a thing; NaN before.
         seen_s, looked_s: (P,) when a track was there last, and when the picture was looked at last.
         changed_s: (P,) when the picture changed last by more than a person's sway; minus infinity: never yet.
+        told_s: (P,) when it could be told last whether it changed.
         is_thing: (P,) nothing has changed for long enough.
         witness: (P, 4) a box of the same size elsewhere, pixels; most of them see nothing but noise.
         witness_now, witness_before: (P, rows, columns) as ``now`` and ``unchanged``, of the witness.
@@ -35,6 +36,7 @@ class Places:
     seen_s: FloatArray
     looked_s: FloatArray
     changed_s: FloatArray
+    told_s: FloatArray
     is_thing: BoolArray
     witness: FloatArray
     witness_now: FloatArray
@@ -62,6 +64,7 @@ class Places:
             since_s=times,
             seen_s=times.copy(),
             looked_s=times.copy(),
+            told_s=np.full(len(box), -np.inf),
             changed_s=np.full(len(box), -np.inf),
             is_thing=np.zeros(len(box), np.bool_),
             witness=witness,

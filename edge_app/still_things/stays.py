@@ -19,6 +19,8 @@ _FIRST_CHANGE_S = 2.0
 _AT_LEAST_S = 0.5
 # A mean over so many detections at most, so that it follows.
 _SCORES = 20
+# A track may not be shown for some time, while the detector is unsure of it, and go on under its id.
+_KEPT_S = 10.0
 
 
 @dataclass
@@ -28,6 +30,7 @@ class _Stay:
     x: float
     y: float
     began_s: float
+    last_s: float
     score: float
     scores: int = 0
     has_left: bool = False
@@ -36,26 +39,26 @@ class _Stay:
 
 @dataclass
 class Stays:
-    """Follows all tracks of the newest frame."""
+    """Follows all tracks."""
 
     _of: dict[int, _Stay] = field(default_factory=dict)
 
     def follow(self, time_s: float, tracks: Tracks) -> BoolArray:
         """Take the tracks of a frame; returns (N,) which have left the place where they began."""
-        before, self._of = self._of, {}
+        self._of = {track: stay for track, stay in self._of.items() if time_s - stay.last_s <= _KEPT_S}
+        walks = np.zeros(len(tracks), np.bool_)
         feet, scores = tracks.foot.tolist(), tracks.score.tolist()
         reach = (_LEFT_PLACE * (tracks.bbox[:, 3] - tracks.bbox[:, 1])).tolist()
-        for track, (x, y), score, far, seen in zip(tracks.id.tolist(), feet, scores, reach, tracks.observed.tolist()):
-            stay = before.get(track) or _Stay(x, y, time_s, score)
-            stay.has_left = stay.has_left or (x - stay.x) ** 2 + (y - stay.y) ** 2 > far * far
+        rows = zip(tracks.id.tolist(), feet, scores, reach, tracks.observed.tolist())
+        for row, (track, (x, y), score, far, seen) in enumerate(rows):
+            stay = self._of.get(track) or _Stay(x, y, time_s, time_s, score)
+            stay.last_s = time_s
+            walks[row] = stay.has_left = stay.has_left or (x - stay.x) ** 2 + (y - stay.y) ** 2 > far * far
             if seen:
                 stay.scores = min(stay.scores + 1, _SCORES)
                 stay.score += (score - stay.score) / stay.scores
             self._of[track] = stay
-        return np.array([stay.has_left for stay in self._of.values()], np.bool_)
-
-    def __contains__(self, track: int) -> bool:
-        return track in self._of
+        return walks
 
     def __getitem__(self, track: int) -> _Stay:
         return self._of[track]
@@ -65,6 +68,10 @@ class Stays:
         stay = self._of[track]
         stay.x, stay.y = foot.tolist()
         stay.has_left = False
+
+    def began_s(self, tracks: IntArray) -> FloatArray:
+        """Return (K,) when tracks were seen first."""
+        return np.array([self._of[track].began_s for track in tracks.tolist()])
 
     def unproven(self, tracks: IntArray, changed_s: FloatArray, still_s: FloatArray) -> BoolArray:
         """Tell which of K tracks may be things for all that is known: nothing about them has ever moved or changed.
@@ -77,6 +84,8 @@ class Stays:
             still_s: (K,) for how long it has not.
         """
         stays = [self._of[track] for track in tracks.tolist()]
+        if not stays:
+            return np.zeros(0, np.bool_)
         for stay, changed in zip(stays, changed_s.tolist()):
             stay.is_alive = stay.is_alive or changed > stay.began_s
         score, alive = (np.array([getattr(stay, name) for stay in stays]) for name in ("score", "is_alive"))

@@ -56,10 +56,12 @@ class StillThings:
     Attributes:
         config: how long nothing must change.
         found: how many things there have been, so far.
+        things_now: how many tracks are known things in the newest frame.
     """
 
     config: StillThingsConfig
     found: int = 0
+    things_now: int = 0
     _witnessed: int = 0
     _noise: float = 0.0
     _ended: int = 0
@@ -68,11 +70,6 @@ class StillThings:
     _stays: Stays = field(default_factory=Stays)
     # Since when tracks have been where a known thing is.
     _resting: dict[int, float] = field(default_factory=dict)
-
-    @property
-    def things_now(self) -> int:
-        """Number of tracks that are things in the newest frame."""
-        return len(self._now)
 
     @property
     def tracks(self) -> int:
@@ -94,7 +91,7 @@ class StillThings:
         for row in self._settled(time_s, tracks):
             self._stays.begin_again(int(tracks.id[row]), tracks.foot[row])
             walks[row] = False
-        self._ended += sum(track not in self._stays for track in self._now)
+        self._ended += len(self._now.difference(tracks.id.tolist()))
         stays = np.flatnonzero(~walks)
         place = self._places_of(time_s, image, tracks.bbox[stays].astype(np.float64))
         known = place >= 0
@@ -105,8 +102,11 @@ class StillThings:
             self._look(time_s, image, due, tracks.bbox[walks].astype(np.float64))
         since_s, changed_s = self._places.since_s[place], self._places.changed_s[place]
         still = np.zeros(len(tracks), np.bool_)
-        still[stays] = self._places.is_thing[place]
-        still[stays] |= self._stays.unproven(tracks.id[stays], changed_s, time_s - since_s)
+        # Of a track that appeared when nothing could be said of its place nothing is said either.
+        told = self._places.told_s[place] >= self._stays.began_s(tracks.id[stays])
+        still[stays] = self._places.is_thing[place] & told
+        self.things_now = int(still.sum())
+        still[stays] |= self._stays.unproven(tracks.id[stays], changed_s, time_s - since_s) & told
         self._now = set(tracks.id[still].tolist())
         return still
 
@@ -114,6 +114,7 @@ class StillThings:
         """Begin anew: the picture shows another place."""
         self._ended += len(self._now)
         self._now.clear()
+        self.things_now = 0
         self._places = Places.none()
         self._stays.clear()
         self._resting.clear()
@@ -240,6 +241,7 @@ class StillThings:
     ) -> None:
         """Compare what is seen in some places with what was there."""
         places = self._places
+        places.told_s[rows] = time_s
         daylight = 1 - np.exp(-step_s / _DAYLIGHT_S)
         factor = changed(places.thing[rows], places.now[rows], open_cells, limit)
         again = factor <= np.where(places.is_thing[rows], _IN_DOUBT, _KNOWN)

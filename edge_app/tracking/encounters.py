@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from edge_app.box_overlap import shared_area, touching_pairs
 from edge_app.records import BoolArray, FloatArray, IntArray
 from edge_app.tracking.appearance import Appearance, evidence_of_exchange
 
@@ -20,7 +21,7 @@ _TOUCH = 0.05
 _SURE = 10.0
 # Looks that follow one another faster than this are hardly two.
 _INDEPENDENT_S = 0.15
-# People who have not been seen apart for so long have changed too much in pose and light, and begin anew.
+# Those who have not touched for so long, and still could not be told, have changed too much in pose and light.
 _MEMORY_S = 3.0
 
 
@@ -62,10 +63,7 @@ class Encounters:
         self._keep(time_s - self.met_s <= _MEMORY_S)
         if len(ids) < 2:
             return
-        low, high = boxes[:, None, :2] < boxes[None, :, 2:], boxes[None, :, :2] < boxes[:, None, 2:]
-        first, second = np.nonzero((low & high).all(axis=2))
-        each = first < second
-        first, second = first[each], second[each]
+        first, second = touching_pairs(boxes)
         touch = _shared_parts(boxes[first], boxes[second]) > _TOUCH
         first, second = first[touch], second[touch]
         if len(first) == 0:
@@ -127,9 +125,8 @@ class Encounters:
 
 
 def _shared_parts(boxes: FloatArray, others: FloatArray) -> FloatArray:
-    """Return which part of the smaller one boxes (..., 4) share with others."""
-    size = np.minimum(boxes[..., 2:], others[..., 2:]) - np.maximum(boxes[..., :2], others[..., :2])
-    area = np.prod(boxes[..., 2:] - boxes[..., :2], axis=-1)
-    other_area = np.prod(others[..., 2:] - others[..., :2], axis=-1)
-    shared: FloatArray = np.prod(np.maximum(size, 0.0), axis=-1) / np.maximum(np.minimum(area, other_area), 1e-9)
-    return shared
+    """Return which part of the smaller one boxes (N, 4) share with others."""
+    area = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    other_area = (others[:, 2:] - others[:, :2]).prod(axis=1)
+    part: FloatArray = shared_area(boxes, others) / np.maximum(np.minimum(area, other_area), 1e-9)
+    return part

@@ -8,10 +8,11 @@ from typing import Optional
 import numpy as np
 
 from edge_app.config import TrackerConfig
-from edge_app.evidence import credit
+from edge_app.evidence import credit, worth_of
 from edge_app.records import BoolArray, Detections, FloatArray, IntArray, Tracks
 from edge_app.tracking.appearance import Appearance, appearance_cost, blend, unknown
 from edge_app.tracking.association import assign, association_cost
+from edge_app.tracking.between import is_between
 from edge_app.tracking.encounters import Encounters, Known
 from edge_app.tracking.motion import Measurements, MotionState
 
@@ -52,9 +53,9 @@ class Tracker:
     Detections with a high score start and continue tracks; those with a low score (people half hidden, blurred) may
     only continue confirmed tracks (the idea of ByteTrack, Zhang et al., ECCV 2022). Evidence confirms a track: two very
     sure detections are enough, weak ones must go on for a while. It counts while the mean score of its detections stays
-    high enough. A second box on one person never becomes a person of its own. People who met keep their identities by
-    what they looked like before. Time comes from the frames, so the same
-    walker keeps one id at 2 and at 30 frames a second.
+    high enough. A second box on one person never becomes a person of its own, and a third one over two people must be
+    surer than others. People who met keep their identities by what they looked like before. Time comes from the frames,
+    so the same walker keeps one id at 2 and at 30 frames a second.
     """
 
     def __init__(self, config: TrackerConfig, score_threshold: float) -> None:
@@ -170,14 +171,21 @@ class Tracker:
         self._misses[~matched] += 1
         return high & ~taken
 
+    def _worth(self, detections: Detections, rows: IntArray) -> FloatArray:
+        """Return (K,) what the scores of detections say of the tracks ``rows``, or of tracks that begin (-1)."""
+        people = np.flatnonzero(self._confirmed)
+        own = rows[:, None] == people
+        return worth_of(detections.score, ~is_between(detections.bbox.astype(np.float64), self._boxes(people), own))
+
     def _correct(self, time_s: float, rows: IntArray, measured: Measurements, detections: Detections) -> None:
+        worth = self._worth(detections, rows)
         self._motion.update(rows, measured)
         self._misses[rows] = 0
         gain = 1 - np.exp(-(time_s - self._seen_s[rows]) / _SCORE_TIME_S)
-        self._mean_score[rows] += gain * (detections.score - self._mean_score[rows])
+        self._mean_score[rows] += gain * (worth - self._mean_score[rows])
         self._seen_s[rows] = time_s
         self._score[rows] = detections.score
-        self._evidence[rows] += min(1.0, self._step_s / _INDEPENDENT_S) * credit(detections.score)
+        self._evidence[rows] += min(1.0, self._step_s / _INDEPENDENT_S) * credit(worth)
         self._aspect[rows] += _ASPECT_GAIN * (_aspect(detections, measured) - self._aspect[rows])
         ready = rows[~self._confirmed[rows] & self._apart[rows] & (self._evidence[rows] >= self._config.confirm_hits)]
         self._confirm(ready)
@@ -240,6 +248,7 @@ class Tracker:
         count = int(free.sum())
         if count == 0:
             return
+        worth = self._worth(detections[free], np.full(count, -1))
         self._motion = self._motion.append(MotionState.start(measured[free]))
         self._id = np.concatenate([self._id, np.zeros(count, np.int64)])
         self._misses = np.concatenate([self._misses, np.zeros(count, np.int64)])
@@ -249,9 +258,9 @@ class Tracker:
         self._score = np.concatenate([self._score, detections.score[free]])
         looks = unknown(count) if detections.appearance is None else detections.appearance[free]
         self._appearance = np.concatenate([self._appearance, looks])
-        first = credit(detections.score[free])
+        first = credit(worth)
         self._evidence = np.concatenate([self._evidence, first])
-        self._mean_score = np.concatenate([self._mean_score, detections.score[free].astype(np.float64)])
+        self._mean_score = np.concatenate([self._mean_score, worth])
         self._apart = np.concatenate([self._apart, np.zeros(count, np.bool_)])
         self._set_apart()
         started = np.arange(len(self._id) - count, len(self._id))

@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from edge_app.analysis import AnalysisOptions, Interrupted, analyze
+from edge_app.analysis import AnalysisOptions, Interrupted, analyze, checkpoint
 from edge_app.analysis import analyze as run_analysis
 from edge_app.config import SAMPLE, load_config
 from edge_app.errors import UserError
@@ -151,6 +151,14 @@ def test_an_analysis_killed_outright_goes_on_to_the_same_result(analysed, tmp_pa
     assert subprocess.run(command, capture_output=True, check=False).returncode == 0
     assert results(out) == results(analysed[0])
     assert {path.name for path in out.iterdir()} == FILES
+
+
+def test_a_checkpoint_of_an_older_layout_is_not_gone_on_from(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "_VERSION", 1)
+    checkpoint.save_checkpoint(tmp_path, "key", {"next_frame": 3}, {})
+    assert checkpoint.load_checkpoint(tmp_path, "key") is not None
+    monkeypatch.undo()
+    assert checkpoint.load_checkpoint(tmp_path, "key") is None
 
 
 def test_another_configuration_does_not_go_on_from_a_foreign_checkpoint(demo_config, tmp_path, monkeypatch):

@@ -61,9 +61,21 @@ def test_without_that_they_would_exchange_them(monkeypatch, described):
     assert after == before[::-1]
 
 
-@pytest.mark.parametrize("restart_at", [8, 11])
-def test_a_restart_in_between_changes_nothing(restart_at):
+@pytest.mark.parametrize("restart_at", [8, 12])
+def test_a_restart_in_between_changes_nothing(monkeypatch, restart_at):
+    monkeypatch.setattr(tracker_module, "_SOMEBODY_ELSE", np.inf)
     assert turn_round(restart_at=restart_at) == turn_round()
+
+
+def test_encounters_outlive_a_restart():
+    red, blue = looks((20, 20, 100, RED, GREY), (120, 20, 100, BLUE, GREY))
+    first, second = Encounters(), Encounters()
+    first.meet(1.0, IDS, TOUCHING)
+    first.exchanged(0.05, Known(IDS, APART, np.stack([red, blue]), np.stack([blue, red])))
+    second.restore(first.state())
+    for name, value in first.state().items():
+        np.testing.assert_array_equal(second.state()[name], value)
+    assert second.evidence[0] > 0 and second.pairs.tolist() == [[3, 7]]
 
 
 APART = np.array([[0.0, 0, 40, 100], [100, 0, 140, 100]])

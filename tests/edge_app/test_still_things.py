@@ -100,6 +100,28 @@ def test_who_moves_once_is_somebody_from_then_on_however_unsure_the_detector():
     assert not any(said[int(2.5 * FPS) :])
 
 
+@pytest.mark.parametrize("gap_s", [0.2, 3.0])
+def test_who_walked_here_is_somebody_also_after_the_track_was_not_shown_for_a_moment(gap_s):
+    rng = np.random.default_rng(25)
+    still, said = StillThings(StillThingsConfig()), []
+    for index in range(int(12 * FPS)):
+        time_s = index / FPS
+        shift = max(0.0, 80.0 - 40.0 * time_s)
+        here = track((BOX[0] - shift, BOX[1], BOX[2] - shift, BOX[3]), score=0.6)
+        here = Tracks.empty() if 4 <= time_s < 4 + gap_s else here
+        said += still.update(time_s, camera_sees(room(), rng), here).tolist()
+    assert len(said) > 60 and not any(said)
+
+
+def test_who_appears_where_a_thing_was_and_nothing_can_be_told_is_somebody():
+    rng = np.random.default_rng(26)
+    still = StillThings(StillThingsConfig())
+    assert verdicts((camera_sees(room(), rng) for _ in range(int(SURE_S * FPS))), still=still)[-1]
+    dark = [camera_sees(room() * 0.02 + 20.0, rng) for _ in range(int(5 * FPS))]
+    assert all(verdicts(dark, still=still, from_s=SURE_S))
+    assert not any(verdicts(dark, lambda _: track(identity=2), still, from_s=SURE_S + 5))
+
+
 def test_a_shadow_on_a_thing_does_not_make_it_a_person():
     rng = np.random.default_rng(23)
     shadow = np.ones((120, 200, 1))

@@ -236,3 +236,23 @@ def test_assignment_takes_the_best_whole_and_never_a_forbidden_pair():
     rows, columns = assign(cost)
     assert sorted(zip(rows.tolist(), columns.tolist())) == [(0, 1), (1, 0)]
     assert assign(np.full((2, 2), np.inf))[0].size == 0
+
+
+def side_by_side(middle_score, seconds=6.0, fps=7.0):
+    """Two walk side by side, a third box over both. Returns how many ids were given and how often three counted."""
+    tracker, three = Tracker(TrackerConfig(), 0.35), 0
+    for index in range(int(seconds * fps)):
+        left = 50.0 + 4 * index
+        boxes = np.array([[left, 50, left + 30, 130], [left + 34, 50, left + 64, 130], [left + 17, 50, left + 47, 130]])
+        scores = np.array([0.9, 0.9, middle_score])
+        # The two are seen alone at first.
+        shown = 2 if index < 4 else 3
+        found = Detections(boxes[:shown].astype(np.float32), scores[:shown].astype(np.float32))
+        three += len(tracker.update(index / fps, found)) == 3
+    return tracker.tracks_confirmed, three
+
+
+def test_a_third_box_over_two_people_is_nobody_unless_the_detector_is_sure():
+    assert side_by_side(0.5) == (2, 0)
+    people, three = side_by_side(0.95)
+    assert people == 3 and three > 30

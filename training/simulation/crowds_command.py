@@ -37,7 +37,7 @@ def simulate_crowds(
     """Tell people, pairs and events from what a detector sees that misses, draws loose boxes and sees things.
 
     For choosing how tracks and events are made: mistakes of the detector's kind, cameras of every kind, and no scene on
-    which results are reported. There are no pictures, so what needs them (looks, things that never move) takes no part.
+    which results are reported. People wear two colours each. There are no pictures, so things that never move stay.
     """
     crowd = Crowd(people, seconds, fps, noise_time_s=0.3, together=together)
     model, chosen = DetectorModel(things=things), load_config(config)

@@ -96,8 +96,7 @@ def detections_of(
     for frame in frames:
         people = len(frame.ground_m)
         if looks is None:
-            # Dressed by a generator of their own, so that what the detector sees stays the same.
-            looks = Looks.draw(people, np.random.default_rng(people))
+            looks = Looks.draw(people, generator)
             shapes = {
                 "miss": (people,),
                 "loose": (people,),

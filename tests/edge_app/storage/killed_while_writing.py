@@ -51,7 +51,7 @@ def kill_once(config: StorageConfig, round_number: int, earliest_s: float, lates
             write_until_killed(config, round_number, handed_over)
         finally:
             os._exit(1)
-    while _SLOT.unpack_from(handed_over)[0] == 0:
+    while _SLOT.unpack_from(handed_over)[0] == 0 and os.waitpid(child, os.WNOHANG) == (0, 0):
         time.sleep(0.001)
     time.sleep(random.uniform(earliest_s, latest_s))
     os.kill(child, signal.SIGKILL)
