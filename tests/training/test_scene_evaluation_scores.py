@@ -218,6 +218,15 @@ def test_an_event_is_right_if_the_same_two_people_are_close_for_half_the_time(
     assert score_events((found,), true, alignment, 10.0) == PairScores(*expected)
 
 
+@pytest.mark.parametrize("rounding_s", [-0.0005, 0.0, 0.0005])
+def test_an_overlap_of_just_a_half_counts_however_times_are_rounded(rounding_s: float) -> None:
+    # 10 of 20 frames at 7 a second.
+    alignment = two_people_close_for(20)
+    true = (Event(101, 102, 0.0, 19 / 7),)
+    found = Event(1, 2, 0.0, 9 / 7 + rounding_s)
+    assert score_events((found,), true, alignment, 7.0) == PairScores(1, 0, 0)
+
+
 def test_each_true_event_is_found_once() -> None:
     alignment = two_people_close_for(21)
     true = true_events(alignment, 10.0, 2.0, EventConfig())

@@ -20,6 +20,8 @@ from training.scene_evaluation.alignment import Alignment
 from training.scene_evaluation.close_pairs import PairScores
 
 _MIN_OVERLAP = 0.5
+# Times are written in whole milliseconds; an overlap of just a half must not depend on that.
+_ROUNDING = 1e-3
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def score_events(found: tuple[Event, ...], true: tuple[Event, ...], alignment: A
     named = [identities.name(event) for event in found]
     counted = [event for event in named if event is not None]
     overlap = _overlap(counted, true, 1.0 / fps)
-    rows, _ = assign(np.where(overlap >= _MIN_OVERLAP, 1.0 - overlap, np.inf))
+    rows, _ = assign(np.where(overlap >= _MIN_OVERLAP - _ROUNDING, 1.0 - overlap, np.inf))
     return PairScores(len(rows), len(counted) - len(rows), len(true) - len(rows))
 
 
