@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_app.box_overlap import shared_area
 from edge_app.records import FloatArray, IntArray
 
 # Scales of ty, tx, th, tw in the TF Object Detection API's faster_rcnn_box_coder.
@@ -33,8 +34,7 @@ def non_maximum_suppression(
     while len(order) and len(kept) < most:
         best, order = order[0], order[1:]
         kept.append(int(best))
-        overlap = np.minimum(boxes[order, 2:], boxes[best, 2:]) - np.maximum(boxes[order, :2], boxes[best, :2])
-        shared = np.prod(np.maximum(overlap, 0.0), axis=1)
+        shared = shared_area(boxes[order], boxes[best])
         union = area[order] + area[best] - shared
         order = order[shared <= iou * np.maximum(union, 1e-12)]
     return np.array(kept, np.int64)

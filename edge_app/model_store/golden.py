@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from edge_app.box_overlap import shared_area
 from edge_app.config import ModelConfig
 from edge_app.detector import detect, load_detector
 from edge_app.errors import UserError
@@ -154,7 +155,6 @@ def _compare(
 
 def overlap(boxes: BoxArray, box: BoxArray) -> np.ndarray:
     """Return the (N,) intersection over union of (N, 4) boxes with one, xyxy."""
-    size = np.minimum(boxes[:, 2:], box[2:]) - np.maximum(boxes[:, :2], box[:2])
-    shared = np.maximum(size, 0.0).prod(axis=1)
+    shared = shared_area(boxes, box)
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) + (box[2:] - box[:2]).prod()
     return np.asarray(shared / np.maximum(areas - shared, 1e-9))

@@ -8,6 +8,7 @@ from typing import Optional
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_app.box_overlap import shared_area
 from edge_app.records import BoolArray, BoxArray, Detections
 from edge_app.tiles.plan import Tile
 
@@ -52,9 +53,7 @@ def merge_views(views: Sequence[tuple[Detections, Optional[Tile]]], image_size: 
             continue
         rest = np.arange(index + 1, len(score))
         rest = rest[keep[rest] & (view[rest] != view[index])]
-        low = np.maximum(bbox[rest, :2], bbox[index, :2])
-        high = np.minimum(bbox[rest, 2:], bbox[index, 2:])
-        shared = np.prod(np.maximum(high - low, 0.0), axis=1)
+        shared = shared_area(bbox[rest], bbox[index])
         iou = shared / np.maximum(area[rest] + area[index] - shared, 1e-9)
         inside = shared / np.maximum(np.minimum(area[rest], area[index]), 1e-9)
         limit = np.where(cut[rest], _CUT_INSIDE, _PART_INSIDE)

@@ -7,6 +7,7 @@ from typing import Optional
 
 import numpy as np
 
+from edge_app.box_overlap import shared_area
 from edge_app.config import TrackerConfig
 from edge_app.evidence import credit, worth_of
 from edge_app.records import BoolArray, Detections, FloatArray, IntArray, Tracks
@@ -294,8 +295,7 @@ def _aspect(detections: Detections, measured: Measurements) -> FloatArray:
 def _shows_same(boxes: FloatArray, others: FloatArray) -> BoolArray:
     """Tell which of (N, 4) boxes show the same person as which of (M, 4) others, (N, M)."""
     a, b = boxes[:, None], others[None]
-    low, high = np.maximum(a[..., :2], b[..., :2]), np.minimum(a[..., 2:], b[..., 2:])
-    shared = np.prod(np.maximum(high - low, 0.0), axis=2)
+    shared = shared_area(a, b)
     smaller = np.minimum(np.prod(a[..., 2:] - a[..., :2], axis=2), np.prod(b[..., 2:] - b[..., :2], axis=2))
     height_a, height_b = a[..., 3] - a[..., 1], b[..., 3] - b[..., 1]
     tallest, shortest = np.maximum(height_a, height_b), np.minimum(height_a, height_b)

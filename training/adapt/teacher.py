@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge_app.box_decoding import non_maximum_suppression
-from edge_app.box_overlap import iou_matrix
+from edge_app.box_overlap import iou_matrix, shared_area
 from edge_app.config import TrackerConfig
 from edge_app.records import BoolArray, Detections, FloatArray, Frame, Image
 from edge_app.tracking.tracker import Tracker
@@ -152,9 +152,7 @@ def _whole(boxes: FloatArray, tile: tuple[int, int, int, int], picture: tuple[in
 
 def _pieces(boxes: FloatArray) -> BoolArray:
     """Tell which of the boxes, best first, lie mostly inside a better one."""
-    low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
-    shared = np.prod(np.maximum(high - low, 0.0), axis=2)
+    shared = shared_area(boxes[:, None], boxes[None])
     area = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
     inside = shared >= _INSIDE * area[:, None]
     pieces: BoolArray = np.tril(inside, -1).any(axis=1)

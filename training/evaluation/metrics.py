@@ -11,6 +11,7 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from edge_app.box_overlap import shared_area
 from edge_app.errors import UserError
 from edge_app.records import BoolArray, Detections, FloatArray, IntArray
 from training.evaluation.labelled_pictures import LabelledPictures
@@ -225,9 +226,7 @@ def drop_unannotated(
 
 def _matches_any(boxes: FloatArray, truth: FloatArray) -> BoolArray:
     """Tell which (N, 4) boxes have an IoU of 0.5 or more with one of the (M, 4) true ones, both xyxy."""
-    low = np.maximum(boxes[:, None, :2], truth[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], truth[None, :, 2:])
-    shared = np.prod(np.maximum(high - low, 0.0), axis=2)
+    shared = shared_area(boxes[:, None], truth[None])
     area = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)[:, None] + np.prod(truth[:, 2:] - truth[:, :2], axis=1)[None]
     return (shared >= 0.5 * (area - shared)).any(axis=1)
 

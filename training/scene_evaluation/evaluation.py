@@ -11,7 +11,8 @@ import numpy as np
 from edge_app.calibration import load_camera
 from edge_app.config import EventConfig
 from edge_app.errors import UserError
-from training.scene_evaluation.alignment import GROUND_M, Alignment, align
+from edge_app.records import FloatArray
+from training.scene_evaluation.alignment import GROUND_M, AlignedFrame, Alignment, align
 from training.scene_evaluation.camera_accuracy import CameraAccuracy, measure_camera, measure_older_formulas
 from training.scene_evaluation.close_pairs import PairScores
 from training.scene_evaluation.event_scores import read_events, score_events, true_events
@@ -142,14 +143,15 @@ def evaluate(inputs: SceneInputs) -> SceneReport:
 
 def _in_one_frame(alignment: Alignment) -> bool:
     """Tell whether most tracks stand where those do whom their boxes show: else the camera has axes of its own."""
-    apart_m = np.concatenate(
-        [
-            np.linalg.norm(frame.person_xy_m[frame.person_of_track[known]] - frame.track_xy_m[known], axis=1)
-            for frame in alignment.frames
-            for known in (frame.person_of_track >= 0,)
-        ]
-    )
+    apart_m = np.concatenate([_from_their_people_m(frame) for frame in alignment.frames])
     return len(apart_m) > 0 and bool(np.median(apart_m) < GROUND_M)
+
+
+def _from_their_people_m(frame: AlignedFrame) -> FloatArray:
+    """Return how far the tracks that show somebody stand from that person, metres."""
+    known = frame.person_of_track >= 0
+    people_xy_m = frame.person_xy_m[frame.person_of_track[known]]
+    return np.linalg.norm(people_xy_m - frame.track_xy_m[known], axis=1)
 
 
 def _people(inputs: SceneInputs) -> tuple[SceneRows, int]:

@@ -12,7 +12,7 @@ from typing import Optional
 
 import numpy as np
 
-from edge_app.box_overlap import iou_matrix
+from edge_app.box_overlap import iou_matrix, shared_area
 from edge_app.records import BoolArray, Detections, FloatArray
 from training.simulation.looks import Looks
 from training.simulation.scenes import Scene, SeenFrame
@@ -161,8 +161,7 @@ def _hidden_parts(bbox: FloatArray) -> FloatArray:
     """Return which (N,) part of each box the most covering nearer person, whose foot is lower, covers."""
     if len(bbox) == 0:
         return np.zeros(0)
-    size = np.minimum(bbox[:, None, 2:], bbox[None, :, 2:]) - np.maximum(bbox[:, None, :2], bbox[None, :, :2])
-    shared = np.maximum(size, 0.0).prod(axis=2)
+    shared = shared_area(bbox[:, None], bbox[None])
     nearer = bbox[None, :, 3] > bbox[:, None, 3]
     area = (bbox[:, 2:] - bbox[:, :2]).prod(axis=1)
     hidden: FloatArray = (shared * nearer).max(axis=1) / np.maximum(area, 1e-9)
