@@ -22,9 +22,18 @@ class Sustained:
         self.since_s: Optional[float] = None
         self._last_s = 0.0
         self.holds = False
+        self._settle_s: Optional[float] = None
+
+    def take_over(self, settle_s: float) -> None:
+        """Hold, as before a restart, until the reason has not shown for ``settle_s`` (not less than ``clear_s``)."""
+        self.holds = True
+        self._settle_s = settle_s
 
     def update(self, time_s: float, reason: bool) -> bool:
         """Say whether the reason is there at ``time_s``, and return whether the condition holds."""
+        if self._settle_s is not None:
+            self.since_s, self._last_s = time_s, time_s + self._settle_s - self._clear_s
+            self._settle_s = None
         if reason:
             if self.since_s is None:
                 self.since_s = time_s

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, Optional, Union
 
 from edge_app.alerts.conditions import Quiet, Sustained
@@ -15,6 +15,10 @@ from edge_app.sinks import StatusNotice
 
 # A pair that was not too close for so long begins anew.
 _PAIR_GAP_S = 2.0
+# After a stop no longer than this, an alert that was told goes on; after a longer one it is over and may begin anew.
+_OUTAGE_S = 900.0
+# Models load and cameras are reached within this time after a start, as a rule.
+_SETTLE_S = 30.0
 AnyRule = Union[ViolationRule, OccupancyRule, FaultRule]
 
 
@@ -23,7 +27,7 @@ class Alert:
     """Somebody is to be told.
 
     Attributes:
-        number: of the alert; its recovery has the same.
+        alert: its id; its recovery has the same.
         rule, kind: name and kind of the rule.
         camera: its name; empty for the device as a whole.
         state: ``firing``, or ``recovered`` once it is over.
@@ -31,7 +35,7 @@ class Alert:
         utc_s: seconds since 1970, UTC.
     """
 
-    number: int
+    alert: str
     rule: str
     kind: str
     camera: str
@@ -51,51 +55,88 @@ class CameraRule:
         self.rule = rule
         self.camera = camera
         self.condition = Sustained(0.0 if isinstance(rule, ViolationRule) else rule.sustained_s, rule.clear_s)
-        self._told_number: Optional[int] = None
+        self._told: Optional[str] = None
         self._last_told_s: Optional[float] = None
 
-    def decide(self, now_s: float, utc_s: float, quiet: bool, number: int, sentence: str) -> Optional[Alert]:
+    def take_over(self, alert: Alert, now_s: float, utc_s: float, goes_on: bool) -> None:
+        """Count cool-down from an alert that an earlier run told and did not end, and hold it if it goes on."""
+        self._last_told_s = now_s - max(0.0, utc_s - alert.utc_s)
+        if goes_on:
+            self._told = alert.alert
+            self.condition.take_over(self.rule.sustained_s + max(self.rule.clear_s, _SETTLE_S))
+
+    def decide(self, now_s: float, utc_s: float, quiet: bool, new: str, sentence: str) -> Optional[Alert]:
         """Return what is to be told now, if anything.
 
         Args:
             now_s: monotonic.
             utc_s: the clock.
             quiet: these are quiet hours.
-            number: for a new alert.
+            new: id for a new alert.
             sentence: what is wrong.
         """
         if quiet and not self.rule.ignore_quiet_hours:
             return None
-        if self.condition.holds and self._told_number is None:
+        if self.condition.holds and self._told is None:
             if self._last_told_s is not None and now_s - self._last_told_s < self.rule.cooldown_s:
                 return None
-            self._told_number, self._last_told_s = number, now_s
-            return self._alert(number, "firing", sentence, utc_s)
-        if not self.condition.holds and self._told_number is not None:
-            number, self._told_number = self._told_number, None
-            return self._alert(number, "recovered", "over: " + self._name(), utc_s)
+            self._told, self._last_told_s = new, now_s
+            return Alert(new, self.rule.name, self.rule.kind, self.camera, "firing", sentence, utc_s)
+        if not self.condition.holds and self._told is not None:
+            told, self._told = self._told, None
+            sentence = f"over: {_named(self.rule.name, self.camera)}"
+            return Alert(told, self.rule.name, self.rule.kind, self.camera, "recovered", sentence, utc_s)
         return None
-
-    def _alert(self, number: int, state: Literal["firing", "recovered"], sentence: str, utc_s: float) -> Alert:
-        return Alert(number, self.rule.name, self.rule.kind, self.camera, state, sentence, utc_s)
-
-    def _name(self) -> str:
-        where = f" at {self.camera}" if self.camera else ""
-        return f"alert '{self.rule.name}'{where}"
 
 
 class RuleBook:
     """All rules of a configuration over all cameras. Not safe for several threads at once."""
 
-    def __init__(self, config: AlertsConfig, metrics: Mapping[str, MetricsConfig]) -> None:
+    def __init__(self, config: AlertsConfig, metrics: Mapping[str, MetricsConfig], run: str) -> None:
+        """Prepare.
+
+        Args:
+            config: the rules.
+            metrics: region of each camera, by its name.
+            run: name of this run, first part of the id of every new alert.
+        """
         self._rules = config.rules
+        self._run = run
         self._quiet = Quiet(config.quiet_hours)
         self._metrics = dict(metrics)
         self._regions: dict[str, Region] = {}
         self._states: dict[tuple[str, str], CameraRule] = {}
         self._pairs: dict[tuple[str, str], dict[tuple[int, int], tuple[float, float]]] = {}
         self._faults: dict[tuple[str, str], dict[str, str]] = {}
+        self._over: list[Alert] = []
         self._number = 0
+
+    def take_over(self, unended: Sequence[Alert], away_s: float, now_s: float, utc_s: float) -> None:
+        """Go on with alerts that an earlier run told and did not end. Call it before anything else.
+
+        They go on where rule and camera are still there and the program was not away for long; they are over once
+        their reason has not shown for a while. The end of all others is told at the next ``tick`` outside quiet hours.
+
+        Args:
+            unended: as they were told, oldest first.
+            away_s: how long nothing was watched.
+            now_s: monotonic.
+            utc_s: the clock.
+        """
+        newest = {(alert.rule, alert.camera): alert for alert in unended}
+        for alert in unended:
+            rule = next((rule for rule in self._rules_for(alert.camera) if rule.name == alert.rule), None)
+            if rule is None or rule.kind != alert.kind or (alert.camera and alert.camera not in self._metrics):
+                self._over.append(alert)
+                continue
+            key = (rule.name, alert.camera)
+            state = self._states.setdefault(key, CameraRule(rule, alert.camera))
+            goes_on = away_s <= _OUTAGE_S and newest[key] is alert
+            state.take_over(alert, now_s, utc_s, goes_on)
+            if not goes_on:
+                self._over.append(alert)
+            elif isinstance(rule, FaultRule):
+                self._faults[key] = {}
 
     def use_places(self, camera: str, metrics: MetricsConfig) -> None:
         """Judge occupancy in another region from the next frame on; what was told stays told until it is over."""
@@ -134,6 +175,11 @@ class RuleBook:
 
     def tick(self, now_s: float, utc_s: float) -> Iterator[Alert]:
         """Yield what time alone makes due: lasting faults, and what cool-down or quiet hours kept back."""
+        if not self._quiet.at(utc_s):
+            over, self._over = self._over, []
+            for alert in over:
+                sentence = f"over: {_named(alert.rule, alert.camera)}, told before the program was started anew"
+                yield replace(alert, state="recovered", sentence=sentence, utc_s=utc_s)
         for (name, camera), faults in list(self._faults.items()):
             rule = next(rule for rule in self._rules if rule.name == name)
             yield from self._judge(rule, camera, now_s, now_s, utc_s, bool(faults), "; ".join(faults.values()))
@@ -146,9 +192,10 @@ class RuleBook:
     ) -> Iterator[Alert]:
         state = self._states.setdefault((rule.name, camera), CameraRule(rule, camera))
         state.condition.update(time_s, reason)
-        alert = state.decide(now_s, utc_s, self._quiet.at(utc_s), self._number + 1, sentence)
+        new = f"{self._run}-a{self._number + 1}"
+        alert = state.decide(now_s, utc_s, self._quiet.at(utc_s), new, sentence)
         if alert is not None:
-            self._number = max(self._number, alert.number)
+            self._number += alert.alert == new and alert.state == "firing"
             yield alert
 
     def _longest_pair_s(self, rule: ViolationRule, camera: str, result: FrameResult) -> float:
@@ -163,6 +210,11 @@ class RuleBook:
         for pair in [pair for pair, (_, last_s) in pairs.items() if result.time_s - last_s > _PAIR_GAP_S]:
             del pairs[pair]
         return max((last_s - since_s for since_s, last_s in pairs.values() if last_s == result.time_s), default=-1.0)
+
+
+def _named(rule: str, camera: str) -> str:
+    where = f" at {camera}" if camera else ""
+    return f"alert '{rule}'{where}"
 
 
 def _together(result: FrameResult) -> set[tuple[int, int]]:

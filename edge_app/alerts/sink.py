@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from edge_app.alerts.config import AlertsConfig
@@ -16,20 +17,41 @@ from edge_app.sinks import StatusNotice
 _TICK_S = 1.0
 
 
+@dataclass(frozen=True)
+class LeftOpen:
+    """What an earlier run left open.
+
+    Attributes:
+        alerts: told and not ended, oldest first.
+        away_s: seconds since it last watched.
+    """
+
+    alerts: tuple[Alert, ...] = ()
+    away_s: float = 0.0
+
+
 class AlertSink:
     """Applies the rules to results and notices, and knows what goes on now."""
 
     def __init__(
-        self, config: AlertsConfig, metrics: Mapping[str, MetricsConfig], tell: Callable[[Iterable[Alert]], None]
+        self,
+        config: AlertsConfig,
+        metrics: Mapping[str, MetricsConfig],
+        run: str,
+        tell: Callable[[Iterable[Alert]], None],
+        before: LeftOpen = LeftOpen(),
     ) -> None:
         """Prepare.
 
         Args:
             config: the rules.
             metrics: region of each camera, by its name.
+            run: name of this run, first part of the id of every alert.
             tell: takes alerts; must not wait.
+            before: what an earlier run left open.
         """
-        self._rules = RuleBook(config, metrics)
+        self._rules = RuleBook(config, metrics, run)
+        self._rules.take_over(before.alerts, before.away_s, time.monotonic(), time.time())
         self._tell = tell
         self._lock = threading.Lock()
         self._newest: dict[str, tuple[float, FrameResult]] = {}

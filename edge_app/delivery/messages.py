@@ -132,12 +132,11 @@ def notice_message(device: str, uid: str, notice: StatusNotice) -> Message:
     )  # fmt: skip
 
 
-def alert_message(device: str, run: str, alert: Alert) -> Message:
+def alert_message(device: str, alert: Alert) -> Message:
     """Say an alert or its recovery."""
-    name = f"{run}-a{alert.number}"
     return _message(
         AlertMessage(
-            id=f"{name}-{alert.state}", device=device, camera=alert.camera, alert=name, rule=alert.rule,
+            id=f"{alert.alert}-{alert.state}", device=device, camera=alert.camera, alert=alert.alert, rule=alert.rule,
             about=alert.kind, state=alert.state, sentence=alert.sentence, utc_s=alert.utc_s,
         )
     )  # fmt: skip

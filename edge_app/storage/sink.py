@@ -68,8 +68,9 @@ class StorageSink:
         self._cameras: dict[str, MinuteAggregator] = {}
         self._begun: dict[str, str] = {}  # camera -> uid of its running minute, once that was handed to the writer
         self._broken: Optional[str] = None
+        fingerprints_json = json.dumps(fingerprints or {}, sort_keys=True)
+        self._run_row = add_run(self.run, time.time(), __version__, fingerprints_json)
         self.writer = self._open_writer(config)
-        self.writer.put([add_run(self.run, time.time(), __version__, json.dumps(fingerprints or {}, sort_keys=True))])
 
     def start(self) -> None:
         """Begin to write."""
@@ -158,7 +159,11 @@ class StorageSink:
         self._on_notice(notice)
 
     def _new_uid(self) -> str:
-        return f"{self.run}-{next(self._numbers)}"
+        number = next(self._numbers)
+        if number == 1:
+            # With the first thing that it stores: a start that is refused later leaves no run.
+            self.writer.put([self._run_row])
+        return f"{self.run}-{number}"
 
 
 def stored_event(uid: str, camera: str, offset_s: float, event: ViolationEvent) -> StoredEvent:

@@ -227,7 +227,7 @@ class Store:
             rows = connection.execute(
                 f"SELECT * FROM alert WHERE {where} ORDER BY utc_s DESC, seq DESC LIMIT ?", [*values, limit]
             )
-            return [StoredAlert(**{name: row[name] for name in row.keys() if name != "seq"}) for row in rows]  # noqa: SIM118
+            return [_alert_of(row) for row in rows]
 
     def all_events(self, within: TimeRange = TimeRange()) -> Iterator[StoredEvent]:
         """Yield every event of a range, newest first, page by page, so that nothing is held or locked for long."""
@@ -273,6 +273,31 @@ def size_bytes(path: Path) -> int:
     """Return the size on disk of a database with what waits beside it."""
     files = (path, path.with_name(path.name + "-wal"))
     return sum(file.stat().st_size for file in files if file.exists())
+
+
+def unended_alerts(connection: sqlite3.Connection) -> list[StoredAlert]:
+    """Return the alerts whose end was not stored, oldest first."""
+    cursor = connection.cursor()
+    cursor.row_factory = sqlite3.Row
+    rows = cursor.execute(
+        """SELECT * FROM alert WHERE state = 'firing'
+        AND alert NOT IN (SELECT alert FROM alert WHERE state = 'recovered') ORDER BY seq"""
+    )
+    return [_alert_of(row) for row in rows]
+
+
+def last_watched_utc_s(connection: sqlite3.Connection) -> float:
+    """Return about when something was last stored, by the clock of that time; 0 if nothing is there."""
+    tables = {"minute": "minute_utc_s + watched_s", "event": "end_utc_s", "notice": "utc_s", "alert": "utc_s"}
+    newest = [
+        connection.execute(f"SELECT {time} FROM {table} ORDER BY seq DESC LIMIT 1").fetchone()
+        for table, time in tables.items()
+    ]
+    return max((row[0] for row in newest if row is not None), default=0.0)
+
+
+def _alert_of(row: sqlite3.Row) -> StoredAlert:
+    return StoredAlert(**{name: row[name] for name in row.keys() if name != "seq"})  # noqa: SIM118
 
 
 def minute_of(row: sqlite3.Row) -> MinuteAggregate:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Optional, Union
 
 from edge_app.alerts.rules import Alert
-from edge_app.alerts.sink import AlertSink
+from edge_app.alerts.sink import AlertSink, LeftOpen
 from edge_app.config import Config, MetricsConfig
 from edge_app.delivery.messages import Message, alert_message, event_message, minute_message, notice_message
 from edge_app.delivery.post_office import PostOffice
@@ -16,6 +18,7 @@ from edge_app.sinks import ResultSink, StatusNotice
 from edge_app.storage.rows import MinuteAggregate, StoredAlert, StoredEvent
 from edge_app.storage.sink import StorageSink
 from edge_app.storage.statements import Statement, add_alert
+from edge_app.storage.store import last_watched_utc_s, unended_alerts
 
 
 @contextmanager
@@ -50,14 +53,22 @@ def open_sinks(config: Config, metrics: Optional[Mapping[str, MetricsConfig]] = 
 
         def tell(told: Iterable[Alert]) -> None:
             for alert in told:
-                storage.writer.put(_alert_statements(post, storage.run, alert))
+                storage.writer.put(_alert_statements(post, alert))
 
-        alerts = AlertSink(config.alerts, places, tell)
+        alerts = AlertSink(config.alerts, places, storage.run, tell, _left_open(storage.writer.connection))
         stack.callback(alerts.close)
         storage.start()
         post.open(storage.writer, alerts.states)
         stack.callback(post.close)
         yield [storage, alerts]
+
+
+def _left_open(connection: sqlite3.Connection) -> LeftOpen:
+    alerts = tuple(
+        Alert(row.alert, row.rule, row.kind, row.camera, "firing", row.sentence, row.utc_s)
+        for row in unended_alerts(connection)
+    )
+    return LeftOpen(alerts, time.time() - last_watched_utc_s(connection))
 
 
 def _message(device: str, uid: str, thing: Union[StoredEvent, StatusNotice, MinuteAggregate]) -> Message:
@@ -68,10 +79,9 @@ def _message(device: str, uid: str, thing: Union[StoredEvent, StatusNotice, Minu
     return notice_message(device, uid, thing)
 
 
-def _alert_statements(post: PostOffice, run: str, alert: Alert) -> list[Statement]:
-    message = alert_message(post.device, run, alert)
+def _alert_statements(post: PostOffice, alert: Alert) -> list[Statement]:
+    message = alert_message(post.device, alert)
     row = StoredAlert(
-        message.uid, f"{run}-a{alert.number}", alert.rule, alert.kind, alert.camera, alert.state, alert.sentence,
-        alert.utc_s,
+        message.uid, alert.alert, alert.rule, alert.kind, alert.camera, alert.state, alert.sentence, alert.utc_s,
     )  # fmt: skip
     return [add_alert(row), *post.put([message])]

@@ -22,6 +22,7 @@ def make_tls_server(
         UserError: Cheroot is not installed, or the certificate and its key cannot be used.
         OSError: the address cannot be bound.
     """
+    _check_pair(certificate, key)
     try:
         from cheroot import wsgi  # noqa: PLC0415 - an extra
     except ImportError as error:
@@ -37,6 +38,16 @@ def make_tls_server(
     return server
 
 
+def _check_pair(certificate: Path, key: Path) -> None:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError) as error:
+        raise UserError(
+            f"certificate {certificate} and key {key} cannot be used ({getattr(error, 'reason', None) or error}); "
+            "give PEM files that belong together"
+        ) from error
+
+
 def _adapter(certificate: Path, key: Path) -> Any:
     from cheroot.ssl.builtin import BuiltinSSLAdapter  # noqa: PLC0415 - an extra
 
@@ -47,12 +58,6 @@ def _adapter(certificate: Path, key: Path) -> Any:
             wrapped = self.context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
             return wrapped, {"wsgi.url_scheme": "https", "HTTPS": "on"}
 
-    try:
-        adapter = LateHandshake(str(certificate), str(key))
-    except (OSError, ssl.SSLError) as error:
-        raise UserError(
-            f"certificate {certificate} and key {key} cannot be used ({getattr(error, 'reason', None) or error}); "
-            "give PEM files that belong together"
-        ) from error
+    adapter = LateHandshake(str(certificate), str(key))
     adapter.context.minimum_version = ssl.TLSVersion.TLSv1_2
     return adapter

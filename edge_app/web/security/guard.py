@@ -19,6 +19,8 @@ from edge_app.web.security.security import Security
 log = logging.getLogger(__name__)
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+# Who asks for these is no person: a login page would be taken for the answer.
+_FOR_PROGRAMS = ("/api/", "/metrics")
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -121,7 +123,7 @@ def _who_asks(security: Security) -> Optional[Visitor]:
 
 
 def _send_to_login(security: Security) -> Any:
-    if request.path.startswith("/api/") or request.method not in _SAFE_METHODS or request.endpoint is None:
+    if request.path.startswith(_FOR_PROGRAMS) or request.method not in _SAFE_METHODS or request.endpoint is None:
         abort(401, "log in first, or send an API token as 'Authorization: Bearer …'")
     page = "login.first_password" if security.first_token is not None else "login.login"
     return redirect(f"{url_for(page)}?{urlencode({'next': request.full_path.rstrip('?')})}", 303)

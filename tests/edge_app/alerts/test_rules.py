@@ -7,7 +7,7 @@ import pytest
 
 from edge_app.alerts.conditions import Quiet, Sustained
 from edge_app.alerts.config import AlertsConfig, QuietHours
-from edge_app.alerts.rules import RuleBook
+from edge_app.alerts.rules import Alert, RuleBook
 from edge_app.config import MetricsConfig, parse_config
 from edge_app.errors import UserError
 from edge_app.sinks import StatusNotice
@@ -22,7 +22,7 @@ class Book:
 
     def __init__(self, *rules, quiet=None, region=None):
         config = AlertsConfig.model_validate({"rules": rules, "quiet_hours": quiet})
-        self.book = RuleBook(config, {"door": MetricsConfig(region_m=region)})
+        self.book = RuleBook(config, {"door": MetricsConfig(region_m=region)}, "run")
 
     def at(self, seconds, result, camera="door"):
         shown = replace(result, time_s=float(seconds))
@@ -55,7 +55,7 @@ def test_the_alert_says_for_how_long_and_where_and_its_recovery_has_the_same_num
     book = Book(rule("violation"))
     alerts = [a for s in range(40) for a in book.at(s, CLOSE if s < 25 else NOBODY)]
     assert alerts[0].sentence == "two people have been too close for 10 s at door"
-    assert {a.number for a in alerts} == {1}
+    assert {a.alert for a in alerts} == {"run-a1"}
 
 
 def test_a_violation_that_is_interrupted_begins_anew_but_survives_a_missed_frame():
@@ -152,6 +152,70 @@ def test_rules_are_kept_apart_by_camera_and_can_be_for_one_only():
         both.at(second, NOBODY, camera="yard")
     assert told(both, [(s, CLOSE) for s in range(12)]) == [(10, "firing")]
     assert told(Book(rule("violation", cameras=["yard"])), [(s, CLOSE) for s in range(12)]) == []
+
+
+def left_open(kind="violation", name="r", camera="door", seconds=-100.0, number=4):
+    return Alert(f"before-a{number}", name, kind, camera, "firing", "as it was", NOON + seconds)
+
+
+def restarted(book, *alerts, away_s=60.0):
+    book.book.take_over(alerts, away_s, 0.0, NOON)
+    return book
+
+
+def test_an_alert_that_still_holds_after_a_restart_goes_on_under_its_id_and_is_not_told_anew():
+    book = restarted(Book(rule("violation")), left_open())
+    frames = [(s, CLOSE if s < 90 else NOBODY) for s in range(200)]
+    told_now = [(s, a.state, a.alert) for s, result in frames for a in book.tick(s) + book.at(s, result)]
+    assert told_now == [(94, "recovered", "before-a4")]
+    assert [a.alert for s in range(200, 230) for a in book.at(s, CLOSE)] == ["run-a1"]
+
+
+def test_an_alert_whose_reason_went_while_the_program_was_stopped_is_over_after_a_while():
+    book = restarted(Book(rule("violation")), left_open())
+    (alert,) = [a for s in range(60) for a in book.at(s, NOBODY)]
+    assert (alert.state, alert.alert, alert.utc_s) == ("recovered", "before-a4", NOON + 40)
+
+
+def test_a_fault_goes_on_after_a_restart_or_is_over_though_no_notice_comes():
+    lasting = restarted(Book(rule("fault", clear_s=0)), left_open("fault"))
+    assert lasting.tick(0) + lasting.hear(20, ok=False) + lasting.tick(90) == []
+    assert [(a.state, a.alert) for a in lasting.hear(100, ok=True)] == [("recovered", "before-a4")]
+    gone = restarted(Book(rule("fault", clear_s=0)), left_open("fault"))
+    assert [(s, a.alert) for s in range(60) for a in gone.tick(s)] == [(40, "before-a4")]
+
+
+def test_after_a_long_stop_an_alert_is_over_and_told_anew_if_it_holds_again():
+    book = restarted(Book(rule("violation")), left_open(seconds=-1000.0), away_s=901.0)
+    (over,) = book.tick(1)
+    assert (over.state, over.alert, over.sentence) == (
+        "recovered", "before-a4", "over: alert 'r' at door, told before the program was started anew",
+    )  # fmt: skip
+    assert told(book, [(s, CLOSE) for s in range(2, 20)]) == [(12, "firing")]
+
+
+def test_cool_down_counts_from_an_alert_of_before_a_restart():
+    book = restarted(Book(rule("violation", cooldown_s=1200)), left_open(seconds=-1000.0), away_s=901.0)
+    assert told(book, [(s, CLOSE) for s in range(250)]) == [(200, "firing")]
+
+
+@pytest.mark.parametrize(
+    "alert", [left_open(name="gone"), left_open(camera="yard"), left_open("occupancy")], ids=["rule", "camera", "kind"]
+)
+def test_what_is_no_longer_configured_is_over_at_once(alert):
+    assert [a.state for a in restarted(Book(rule("violation")), alert).tick(0)] == ["recovered"]
+
+
+def test_of_several_open_alerts_of_one_rule_the_newest_goes_on_and_the_others_are_over():
+    book = restarted(Book(rule("violation")), left_open(number=4, seconds=-300.0), left_open(number=5))
+    assert [a.alert for a in book.tick(0)] == ["before-a4"]
+    assert [(s, a.alert) for s in range(60) for a in book.at(s, NOBODY)] == [(40, "before-a5")]
+
+
+def test_what_ended_while_stopped_is_told_after_quiet_hours():
+    quiet = {"start": "11:00", "end": "12:01"}
+    book = restarted(Book(rule("violation"), quiet=quiet), left_open(name="gone"))
+    assert [s for s in range(90) for _ in book.tick(s)] == [60]
 
 
 def test_a_condition_of_no_length_holds_at_once_and_clears_after_its_time():

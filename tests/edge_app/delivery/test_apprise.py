@@ -19,8 +19,10 @@ pytest.importorskip("apprise", reason="Apprise is not installed (extra: alerts)"
 
 
 def waiting(state="firing"):
-    alert = Alert(3, "too-long", "violation", "front door", state, "two people have been too close for 10 s", NOON)
-    return Waiting(1, "run-1", "", alert_message("entrance", "run", alert).payload, NOON)
+    alert = Alert(
+        "run-a3", "too-long", "violation", "front door", state, "two people have been too close for 10 s", NOON
+    )
+    return Waiting(1, "run-1", "", alert_message("entrance", alert).payload, NOON)
 
 
 class MailServer(socketserver.ThreadingTCPServer):

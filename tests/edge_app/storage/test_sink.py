@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import os
+import signal
+import sqlite3
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +17,7 @@ from edge_app.storage.minutes import MinuteAggregator
 from edge_app.storage.wiring import open_sinks
 from tests.edge_app.scenes import results_of
 from tests.edge_app.storage.made import NOON, two_people, with_event
+from tests.edge_app.waiting import wait_until
 
 
 def aggregated(results, utc_of, **metrics):
@@ -125,6 +130,49 @@ def test_a_running_minute_is_in_history_before_it_is_over(opened, config):
     (minute,) = Store(config.path).minutes()
     assert minute.watched_s == pytest.approx(3.9)
     assert sum(minute.heat.values()) > 6.0
+
+
+@pytest.mark.parametrize("stop", ["killed", "stopped"])
+def test_an_alert_that_an_earlier_run_left_open_is_ended_by_the_next(tmp_path, stop):
+    rules = [{"name": "full", "kind": "occupancy", "above": 1, "sustained_s": 0}]
+    stored = {"storage": {"folder": str(tmp_path / "state"), "min_free_mb": 0, "commit_s": 0.02}}
+    before, after = (Config.model_validate({**stored, "alerts": {"rules": r}}) for r in (rules, []))
+    pid = os.fork()
+    if pid == 0:
+        with open_sinks(before) as sinks:
+            for result in two_people(frames=20):
+                for sink in sinks:
+                    sink.accept("camera", time.time(), result)
+            sinks[0].writer.commit_now()
+            if stop == "killed":
+                os.kill(os.getpid(), signal.SIGKILL)
+        os._exit(0)
+    os.waitpid(pid, 0)
+    store = Store(before.storage.path)
+    (told,) = store.alerts()
+    with open_sinks(before) as sinks:
+        for result in two_people(frames=20):
+            sinks[1].accept("camera", time.time(), result)
+        sinks[0].writer.commit_now()
+        assert store.alerts() == [told]
+    with open_sinks(after):
+        wait_until(lambda: len(store.alerts()) == 2)
+    over = store.alerts()[0]
+    assert (over.alert, over.state, over.uid) == (told.alert, "recovered", f"{told.alert}-recovered")
+    with open_sinks(after) as sinks:
+        time.sleep(1.2)
+        sinks[0].writer.commit_now()
+    assert len(store.alerts()) == 2
+
+
+def test_a_start_that_is_refused_leaves_no_run(opened, config):
+    opened().close()
+    with sqlite3.connect(config.path) as connection:
+        assert connection.execute("SELECT COUNT(*) FROM run").fetchone() == (0,)
+        sink = opened()
+        sink.accept("door", NOON, with_event(two_people()[-1]))
+        sink.close()
+        assert connection.execute("SELECT id FROM run").fetchall() == [(sink.run,)]
 
 
 def test_two_runs_never_share_a_uid(opened, config):

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from edge_app.errors import UserError
+from edge_app.live.monitoring import Monitoring, monitoring_pages
 from edge_app.web.app import MOST_BODY_BYTES, create_app
 from edge_app.web.security.accounts import Accounts
 from edge_app.web.security.command import password
@@ -42,6 +43,12 @@ def test_nobody_gets_anything_without_a_login_beyond_this_machine(beyond):
         assert len(answer.data) < 3000
         refused += 1
     assert refused >= 8
+
+
+def test_a_scraper_without_a_token_is_refused_and_not_led_to_the_login_page(beyond):
+    app = create_app(beyond.site)
+    app.register_blueprint(monitoring_pages(Monitoring({}, None, lambda: None)))
+    assert app.test_client().get("/metrics").status_code == 401
 
 
 def test_before_there_is_a_password_everything_leads_to_setting_it(dashboard):
@@ -389,7 +396,6 @@ def test_an_own_certificate_serves_https_while_a_silent_visitor_waits(dashboard,
 
 
 def test_a_certificate_that_is_none_is_one_sentence(dashboard, tmp_path):
-    pytest.importorskip("cheroot")
     (tmp_path / "no.pem").write_text("nothing")
     with pytest.raises(UserError, match="give PEM files that belong together"):
         dashboard(certificate=str(tmp_path / "no.pem"), certificate_key=str(tmp_path / "no.pem"))
