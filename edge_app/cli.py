@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from edge_app.command_line import quiet_video_libraries, run_command_line
+from edge_app.command_line import run_command_line, set_up_libraries
 
-quiet_video_libraries()  # before cv2 is imported
+set_up_libraries()  # before numpy and cv2 are imported
 
 import json  # noqa: E402
 import logging  # noqa: E402

@@ -11,10 +11,15 @@ import click
 from edge_app.errors import UserError
 
 
-def quiet_video_libraries() -> None:
-    """Keep OpenCV and FFmpeg from writing to standard error; must run before the first video is opened."""
+def set_up_libraries() -> None:
+    """Settle what libraries read from the environment, where it says nothing; must run before they are imported.
+
+    OpenCV and FFmpeg do not write to standard error. NumPy multiplies small matrices in one thread: a second one of
+    OpenBLAS would spin for its next part with the whole processor that inferences need.
+    """
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def run_command_line(group: click.Group, program: str) -> NoReturn:

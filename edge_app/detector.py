@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import queue
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Optional, Protocol
 
@@ -10,7 +12,7 @@ from numpy.typing import NDArray
 
 from edge_app.config import ModelConfig
 from edge_app.errors import UserError
-from edge_app.interpreter import make_interpreter
+from edge_app.interpreter import is_for_edgetpu, make_interpreter
 from edge_app.manifest import InputSpec, ModelManifest, load_manifest
 from edge_app.output_mapping import OutputMapping, map_outputs
 from edge_app.preprocess import InputGeometry, resize_to_input
@@ -48,21 +50,36 @@ def finish(detector: Detector, outputs: Any, geometry: Any, image: Image) -> Det
     return replace(found, appearance=describe(image, found.bbox))
 
 
-def load_detector(config: ModelConfig) -> TFLiteDetector:
+def at_once(detector: Detector) -> int:
+    """Return how many threads may be in ``invoke`` at once."""
+    return int(getattr(detector, "at_once", 1))
+
+
+def load_detector(config: ModelConfig, *, side_by_side: bool = False) -> TFLiteDetector:
     """Load the configured model with its manifest, if it has one.
+
+    Args:
+        config: of the model.
+        side_by_side: on the CPU, let as many inferences run at once as the model may have threads, with one thread
+            each. More are done in a second so, for threads that share an inference wait for one another; each takes
+            longer, so this is for recordings. Results are the same.
 
     Raises:
         UserError: the model is missing, damaged, not the one of its manifest, or not a detector.
     """
     manifest = load_manifest(config.path) if config.path.is_file() else None
-    interpreter, runtime = make_interpreter(
-        config.path,
-        device=config.device,
-        threads=config.threads,
-        deadline_s=config.deadline_ms / 1000.0,
-        kernels=config.kernels,
-    )
-    return TFLiteDetector(interpreter, runtime, config, manifest)
+    count = config.threads if side_by_side and not is_for_edgetpu(config.path) else 1
+    made = [
+        make_interpreter(
+            config.path,
+            device=config.device,
+            threads=config.threads // count,
+            deadline_s=config.deadline_ms / 1000.0,
+            kernels=config.kernels,
+        )
+        for _ in range(count)
+    ]
+    return TFLiteDetector([interpreter for interpreter, _ in made], made[0][1], config, manifest)
 
 
 class TFLiteDetector:
@@ -73,12 +90,31 @@ class TFLiteDetector:
         runtime: name and version of the runtime.
         input: how frames are prepared.
         mapping: which output is which, and how that was found.
+        at_once: how many threads may be in ``invoke`` at once.
     """
 
-    def __init__(self, interpreter: Any, runtime: str, config: ModelConfig, manifest: Optional[ModelManifest]) -> None:
+    def __init__(
+        self, interpreters: Sequence[Any], runtime: str, config: ModelConfig, manifest: Optional[ModelManifest]
+    ) -> None:
+        """Make one.
+
+        Args:
+            interpreters: of the same model, one for each thread that may be in ``invoke`` at once.
+            runtime: its name and version.
+            config: of the model.
+            manifest: of the model, if it has one.
+
+        Raises:
+            UserError: the model is not the one of its manifest, or not a detector.
+        """
+        interpreter = interpreters[0]
         self.name = manifest.name if manifest else config.path.stem
         self.runtime = runtime
-        self._interpreter = interpreter
+        self.at_once = len(interpreters)
+        # The one that was used last is taken first: its memory is in the processor's cache.
+        self._idle: queue.LifoQueue[Any] = queue.LifoQueue()
+        for one in interpreters:
+            self._idle.put(one)
         self._low_score = config.low_score_threshold
         self._input_index, self.input = _input_spec(self.name, interpreter, manifest)
         details = interpreter.get_output_details()
@@ -102,12 +138,16 @@ class TFLiteDetector:
 
     def invoke(self, tensor: NDArray[Any]) -> RawOutputs:
         """Run the model on one input tensor."""
-        self._interpreter.set_tensor(self._input_index, tensor)
-        self._interpreter.invoke()
-        boxes = self._read(self.mapping.boxes)[0]
-        classes = self._read(self.mapping.classes)[0]
-        scores = self._read(self.mapping.scores)[0]
-        count = int(np.ravel(self._read(self.mapping.count))[0])
+        interpreter = self._idle.get()
+        try:
+            interpreter.set_tensor(self._input_index, tensor)
+            interpreter.invoke()
+            boxes = self._read(interpreter, self.mapping.boxes)[0]
+            classes = self._read(interpreter, self.mapping.classes)[0]
+            scores = self._read(interpreter, self.mapping.scores)[0]
+            count = int(np.ravel(self._read(interpreter, self.mapping.count))[0])
+        finally:
+            self._idle.put(interpreter)
         if not self._proven:
             self._prove(classes[:count], scores[:count])
         return boxes, classes, scores, min(count, len(scores))
@@ -118,9 +158,9 @@ class TFLiteDetector:
         keep = np.flatnonzero((classes[:count] == self._person_class) & (scores[:count] >= self._low_score))
         return Detections(geometry.boxes_to_source(boxes[keep]), scores[keep].astype(np.float32))
 
-    def _read(self, position: int) -> NDArray[np.float32]:
+    def _read(self, interpreter: Any, position: int) -> NDArray[np.float32]:
         detail = self._outputs[position]
-        values = self._interpreter.get_tensor(detail["index"])
+        values = interpreter.get_tensor(detail["index"])
         if values.dtype == np.float32:
             return values
         scale, zero_point = detail["quantization"]

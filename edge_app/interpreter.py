@@ -26,6 +26,11 @@ def is_compiled_for_edgetpu(content: bytes) -> bool:
     return EDGETPU_OPERATOR in content
 
 
+def is_for_edgetpu(path: Path) -> bool:
+    """Tell whether a file is there and holds a model that went through the Edge TPU compiler."""
+    return path.is_file() and is_compiled_for_edgetpu(path.read_bytes())
+
+
 def make_interpreter(
     path: Path, *, device: str, threads: int, deadline_s: float, kernels: Kernels = "fast"
 ) -> tuple[Any, str]:

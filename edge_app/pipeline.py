@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from dataclasses import replace
+from functools import partial
 from typing import Any, Optional
 
 import numpy as np
@@ -94,7 +95,7 @@ class Pipeline:
         camera = camera_for(config, source_size)
         if camera is not None:
             check_region(config, camera)
-        detector = open_watched(config.model, load_detector)
+        detector = open_watched(config.model, partial(load_detector, side_by_side=True))
         return Pipeline(config, with_tiles(detector, config.tiles, camera, in_real_time=False), camera)
 
     @property

@@ -11,7 +11,7 @@ from edge_app.accelerator.guarded_detector import GuardedDetector
 from edge_app.config import ModelConfig
 from edge_app.detector import Detector, load_detector
 from edge_app.errors import UserError
-from edge_app.interpreter import is_compiled_for_edgetpu
+from edge_app.interpreter import is_for_edgetpu
 
 log = logging.getLogger(__name__)
 
@@ -29,14 +29,18 @@ def cpu_twin(config: ModelConfig) -> Optional[Path]:
     return twin if twin.is_file() else None
 
 
-def open_detector(config: ModelConfig) -> Detector:
+def open_detector(config: ModelConfig, *, side_by_side: bool = False) -> Detector:
     """Open the configured model for live use.
+
+    Args:
+        config: of the model.
+        side_by_side: as for ``load_detector``.
 
     Raises:
         UserError: the model cannot be used, or it is compiled, no accelerator answers and it has no twin.
     """
-    if config.device == "cpu" or not (config.path.is_file() and is_compiled_for_edgetpu(config.path.read_bytes())):
-        return load_detector(config)
+    if config.device == "cpu" or not is_for_edgetpu(config.path):
+        return load_detector(config, side_by_side=side_by_side)
     twin = cpu_twin(config)
     fallback = None
     if twin is not None:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from edge_app.detector import Detector, finish
+from edge_app.detector import Detector, at_once, finish
 from edge_app.records import Detections, Frame
 from edge_app.source import VideoFile
 
 
 @dataclass
 class StageTimes:
-    """Seconds of work per stage, summed over frames; stages overlap, so their sum is more than the elapsed time."""
+    """Seconds of work per stage, summed over frames; stages overlap, so their sum is more than the elapsed time.
+
+    Of inferences that run side by side, each counts with its part of the time.
+    """
 
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -55,9 +60,26 @@ def prepare(source: VideoFile, detector: Detector, every: int, times: StageTimes
 
 
 def infer(items: Iterable[Prepared], detector: Detector, times: StageTimes) -> Iterator[Detected]:
-    """Run the model on prepared frames."""
-    for item in items:
+    """Run the model on prepared frames, on as many at once as it can, and yield them in their order."""
+    count = at_once(detector)
+
+    def detected(item: Prepared) -> tuple[Detected, float]:
         since = time.perf_counter()
         detections = finish(detector, detector.invoke(item.tensor), item.geometry, item.frame.image)
-        times.add("inference", since)
-        yield Detected(item.frame, detections)
+        return Detected(item.frame, detections), time.perf_counter() - since
+
+    running: deque[Future[tuple[Detected, float]]] = deque()
+
+    def next_done() -> Detected:
+        done, took_s = running.popleft().result()
+        times.seconds["inference"] = times.seconds.get("inference", 0.0) + took_s / count
+        return done
+
+    with ThreadPoolExecutor(count, "inference") as threads:
+        for item in items:
+            running.append(threads.submit(detected, item))
+            # One more than can run: whoever is done first need not wait for this thread.
+            if len(running) > count:
+                yield next_done()
+        while running:
+            yield next_done()

@@ -5,9 +5,9 @@ python -m edge_app.bench.live_run SPAWNED_S OPTIONS_JSON
 
 from __future__ import annotations
 
-from edge_app.command_line import quiet_video_libraries
+from edge_app.command_line import set_up_libraries
 
-quiet_video_libraries()  # before cv2 is imported
+set_up_libraries()  # before numpy and cv2 are imported
 
 import json  # noqa: E402
 import resource  # noqa: E402
@@ -98,6 +98,7 @@ class _Results:
 def _run(spawned_s: float, options: dict[str, Any]) -> dict[str, Any]:
     from edge_app.accelerator.open_detector import open_detector  # noqa: PLC0415 - belongs to the start-up time
     from edge_app.bench.simulated import simulate  # noqa: PLC0415
+    from edge_app.detector import at_once  # noqa: PLC0415
     from edge_app.live.run import LiveSystem  # noqa: PLC0415
 
     config = Config.model_validate(options["config"])
@@ -111,12 +112,14 @@ def _run(spawned_s: float, options: dict[str, Any]) -> dict[str, Any]:
     )
     gate = config.motion_gate.model_copy(update={"enabled": False})
     config = config.model_copy(update={"source": source, "motion_gate": gate, "cameras": {}})
-    detector = open_detector(config.model)
-    began_s, began_cpu_s = time.monotonic(), time.process_time()
+    detector = None
+    recording_s = recording_cpu_s = 0.0
     if options["simulate_ms"] is not None:
+        detector = open_detector(config.model)
+        began_s, began_cpu_s = time.monotonic(), time.process_time()
         detector = simulate(detector, config, Path(options["video"]), options["simulate_ms"])
-    # What an accelerator would not need is no part of the start.
-    recording_s, recording_cpu_s = time.monotonic() - began_s, time.process_time() - began_cpu_s
+        # What an accelerator would not need is no part of the start.
+        recording_s, recording_cpu_s = time.monotonic() - began_s, time.process_time() - began_cpu_s
     results = _Results(_WARM_UP_FRAMES + options["frames"])
     system = LiveSystem(config, [results], detector)
     if options["viewer"]:
@@ -141,6 +144,7 @@ def _run(spawned_s: float, options: dict[str, Any]) -> dict[str, Any]:
         },
         "dropped": runner.dropped,
         "cpu_ms_per_frame": 1000 * (cpu_s[-1] - cpu_s[0]) / (len(times_s) - 1),
+        "at_once": at_once(system.detector),
         "inference_ms": 1000 * busy_s / max(1, inferences),
         "stages_ms": stages,
         "start_to_first_result_s": results.times_s[0] - spawned_s - recording_s,

@@ -61,10 +61,11 @@ def run_bench(options: BenchOptions) -> dict[str, Any]:
     """Measure stages one after the other, then whole runs in turn.
 
     All kinds of run do the same frames. They are interleaved, so that a busy machine slows all alike: read the ratios.
-    ``inference`` is the model alone; ``plain_loop`` reads, detects, tracks and measures one after the other; ``live``
-    is the product with every frame, its stages overlapped, in a process of its own; ``analyze`` writes all result
-    files too, and includes its start. There are tiles only where the configuration asks for them by name: by default
-    their number depends on the time there is, and runs would not do the same work.
+    ``inference`` is the model alone, with all of its threads for each inference; ``inference_side_by_side`` as
+    recordings are worked off, with one thread for each of several at once. ``plain_loop`` reads, detects, tracks and
+    measures one after the other; ``live`` is the product with every frame, its stages overlapped, in a process of its
+    own; ``analyze`` writes all result files too, and includes its start. There are tiles only where the configuration
+    asks for them by name: by default their number depends on the time there is, and runs would not do the same work.
 
     Raises:
         UserError: the model or the video cannot be used.
@@ -125,6 +126,8 @@ def _rounds(options: BenchOptions, detector: Detector) -> dict[str, Any]:
         "live": live,
     }
     if options.simulate_ms is None:
+        aside = load_detector(options.config.model, side_by_side=True)
+        kinds["inference_side_by_side"] = lambda: inference_alone(aside, options.video, options.frames)
         kinds["analyze"] = lambda: _analyze_rate(options)
     if options.compare:
         kinds["tutorial_loop"] = lambda: tutorial_loop(detector, options.video, options.frames)
@@ -149,7 +152,7 @@ def _rounds(options: BenchOptions, detector: Detector) -> dict[str, Any]:
 def _delays(options: BenchOptions, live: dict[str, Any], stated_fps: float) -> dict[str, Any]:
     """Measure the delay at the video's own rate, and with twice as many frames as can be done."""
     found = {}
-    overload_fps = min(1000.0, _OVERLOAD * 1000.0 / live["inference_ms"])
+    overload_fps = min(1000.0, _OVERLOAD * 1000.0 * live["at_once"] / live["inference_ms"])
     for name, fps in (("realtime", stated_fps), ("overload", overload_fps)):
         # Some seconds at the stated rate are enough, and hours at one frame a second would not be.
         frames = int(min(options.frames, max(30.0, 15.0 * fps)))

@@ -6,6 +6,7 @@ from typing import Any
 
 _NAMES = {
     "inference": "inference alone",
+    "inference_side_by_side": "inference alone, side by side",
     "plain_loop": "plain loop: read, detect, track, measure",
     "live": "live pipeline, every frame",
     "analyze": "analyze, with its start and all files",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edge_app.doctor.findings import Finding, ok
 from edge_app.errors import UserError
-from edge_app.interpreter import is_compiled_for_edgetpu
+from edge_app.interpreter import is_for_edgetpu
 from edge_app.model_store.store import ModelStore
 
 _TIMEOUT_S = 120.0
@@ -24,7 +24,7 @@ _LOAD = (
 
 def needs_edgetpu(path: Path) -> bool:
     """Tell whether a model file is compiled for the Edge TPU."""
-    return path.is_file() and is_compiled_for_edgetpu(path.read_bytes())
+    return is_for_edgetpu(path)
 
 
 def check_model(path: Path, python: str = sys.executable) -> Finding:

@@ -1,4 +1,4 @@
-"""One thread per accelerator: several cameras take turns, and the next frame is ready when the last is done."""
+"""Inferences in threads of their own: several cameras take turns, and the next frame is ready when the last is done."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class _Job:
 
 
 class InferenceThread:
-    """Runs the inferences of all cameras, one at a time.
+    """Runs the inferences of all cameras, one at a time, or as many as are said to go side by side.
 
     A camera first takes its turn (first come, first served, so that a fast camera can't crowd out a slow one). Whoever
     has the turn prepares a frame while the inference before is still running, late enough for the frame to be new,
@@ -74,12 +74,18 @@ class InferenceThread:
 
     Attributes:
         inferences: done so far.
-        busy_s: seconds spent in them.
+        busy_s: seconds spent in them, added up over those that ran side by side.
         failed: how many raised.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, at_once: int = 1) -> None:
+        """Prepare; ``start`` begins.
+
+        Args:
+            at_once: how many may run side by side. ``wait_until_nearly_free`` knows one only.
+        """
         self._condition = threading.Condition()
+        self._counting = threading.Lock()
         self._waiting: deque[object] = deque()
         self._jobs: queue.SimpleQueue[Optional[_Job]] = queue.SimpleQueue()
         self._handing_over = threading.Lock()
@@ -90,7 +96,7 @@ class InferenceThread:
         self.inferences = 0
         self.busy_s = 0.0
         self.failed = 0
-        self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
+        self._threads = [threading.Thread(target=self._run, name="inference", daemon=True) for _ in range(at_once)]
 
     @property
     def typical_s(self) -> float:
@@ -99,7 +105,8 @@ class InferenceThread:
 
     def start(self) -> None:
         """Begin."""
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self, deadline_s: float) -> None:
         """Stop; returns at the monotonic time ``deadline_s`` at the latest."""
@@ -107,8 +114,9 @@ class InferenceThread:
             self._stopped = True
             self._condition.notify_all()
         self._abandon()
-        if self._thread.is_alive():
-            self._thread.join(max(0.0, deadline_s - time.monotonic()))
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(max(0.0, deadline_s - time.monotonic()))
 
     @contextmanager
     def turn(self) -> Iterator[bool]:
@@ -167,7 +175,8 @@ class InferenceThread:
                 if job is not None:
                     job.give_up()
                     job.take()
-        self._jobs.put(None)
+        for _ in self._threads:
+            self._jobs.put(None)
 
     def _run(self) -> None:
         while True:
@@ -178,9 +187,10 @@ class InferenceThread:
             job.take()
             job.run()
             took_s = time.monotonic() - began_s
-            self._typical_s += (took_s - self._typical_s) * (_GAIN if self.inferences else 1.0)
-            self.inferences += 1
-            self.busy_s += took_s
+            with self._counting:
+                self._typical_s += (took_s - self._typical_s) * (_GAIN if self.inferences else 1.0)
+                self.inferences += 1
+                self.busy_s += took_s
             self._began_s = None
             if self._watchers:
                 with self._condition:

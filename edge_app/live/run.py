@@ -20,7 +20,7 @@ from edge_app.calibration import load_camera
 from edge_app.capture.feed import FeedPolicy
 from edge_app.capture.open_camera import open_camera, source_address
 from edge_app.config import Config, ModelConfig, SourceConfig
-from edge_app.detector import Detector, TFLiteDetector
+from edge_app.detector import Detector, TFLiteDetector, at_once
 from edge_app.live.inference_thread import InferenceThread
 from edge_app.live.live_pipeline import LivePipeline
 from edge_app.live.monitoring import Monitoring, monitoring_pages
@@ -70,8 +70,10 @@ class LiveSystem:
         self._model = config.model
         self.guarded = detector if isinstance(detector, GuardedDetector) else None
         self.runners: dict[str, LiveRunner] = {}
+        # A recording that is played as fast as it goes wants many inferences a second; a camera wants each one soon.
+        self._side_by_side = all(source.policy.lossless for source in sources.values())
         self.detector: Detector = detector or open_watched(config.model, self._open)
-        self.inference = InferenceThread()
+        self.inference = InferenceThread(at_once(self.detector))
         self.pipelines: dict[str, LivePipeline] = {}
         for name, camera in cameras.items():
             calibrated = None if camera.calibration is None else load_camera(camera.calibration)
@@ -92,7 +94,7 @@ class LiveSystem:
 
     def _open(self, config: ModelConfig) -> Detector:
         """Open a model: the configured one, and the last good one when a newly installed one does not prove itself."""
-        detector = open_detector(config)
+        detector = open_detector(config, side_by_side=self._side_by_side)
         self.guarded = detector if isinstance(detector, GuardedDetector) else None
         if self.guarded is not None:
             for runner in self.runners.values():

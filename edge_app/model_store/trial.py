@@ -61,6 +61,9 @@ class WatchedDetector:
         on_trial: neither proven nor left yet.
     """
 
+    # Faults in a row are counted, so inferences come one after the other.
+    at_once = 1
+
     def __init__(
         self, detector: Detector, config: ModelConfig, opener: Opener, store: ModelStore, trial_s: float = TRIAL_S
     ) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Optional
 import numpy as np
 
 from edge_app.calibration.camera import CameraModel, PinholeCamera
-from edge_app.detector import Detector
+from edge_app.detector import Detector, at_once
 from edge_app.manifest import InputSpec
 from edge_app.preprocess import InputGeometry
 from edge_app.records import BoxArray, Detections, Image
@@ -42,6 +42,7 @@ class TiledDetector:
     Attributes:
         name: of the model.
         inferences: so far, tiles counted.
+        at_once: how many threads may be in ``invoke`` at once.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class TiledDetector:
         self.name = detector.name
         self.input: InputSpec = detector.input
         self.inferences = 0
+        self.at_once = at_once(detector)
         self._config = config
         self._has_budget = in_real_time and config.mode != "on"
         self._lock = threading.Lock()
@@ -105,7 +107,7 @@ class TiledDetector:
         for item in tensor:
             since_s = time.perf_counter()
             outputs.append(self.detector.invoke(item))
-            took_s = time.perf_counter() - since_s
+            took_s = (time.perf_counter() - since_s) / self.at_once
             self._typical_s = took_s if self._typical_s == 0 else self._typical_s + _GAIN * (took_s - self._typical_s)
             self.inferences += 1
         return outputs

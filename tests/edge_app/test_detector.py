@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from edge_app.config import DEFAULT_MODEL, ModelConfig
-from edge_app.detector import TFLiteDetector, detect, load_detector, scale_to_dtype
+from edge_app.config import DEFAULT_MODEL, SAMPLE, ModelConfig
+from edge_app.detector import TFLiteDetector, at_once, detect, load_detector, scale_to_dtype
 from edge_app.errors import UserError
 from edge_app.manifest import InputSpec, manifest_path
+from edge_app.source import VideoFile
 
 THIRD_PARTY = Path("../shared/data/models/coco_ssd_mobilenet_v1_1.0_quant_2018_06_29.tflite")
 COMPILED = Path("../shared/edge_tpu/pairs/mobilenet_v1_0.25_128_quant_edgetpu.tflite")
@@ -56,7 +60,7 @@ PICTURE = np.zeros((480, 640, 3), np.uint8)
 
 def fake_detector(outputs=None, order=TF1, **kwargs):
     interpreter = FakeInterpreter(outputs or TWO_PEOPLE_AND_A_DOG, order, **kwargs)
-    return TFLiteDetector(interpreter, "fake", ModelConfig(path=Path("fake.tflite")), None)
+    return TFLiteDetector([interpreter], "fake", ModelConfig(path=Path("fake.tflite")), None)
 
 
 def test_people_come_out_in_source_pixels_and_dogs_do_not():
@@ -175,3 +179,24 @@ def test_a_third_party_detector_works_without_a_manifest():
 def test_a_compiled_model_without_an_edge_tpu_says_what_to_do(device):
     with pytest.raises(UserError, match=r"compiled for the Edge TPU.*CPU twin"):
         load_detector(ModelConfig(path=COMPILED, device=device))
+
+
+def test_inferences_side_by_side_find_what_one_after_the_other_finds():
+    frames = [frame.image for frame in islice(iter(VideoFile(SAMPLE / "pets_s2l1_excerpt.mp4")), 0, 120, 20)]
+    one, several = (load_detector(ModelConfig(threads=2), side_by_side=aside) for aside in (False, True))
+    assert (at_once(one), at_once(several)) == (1, 2)
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(partial(detect, several), frames))
+    for expected, got in zip((detect(one, frame) for frame in frames), found):
+        np.testing.assert_array_equal(got.bbox, expected.bbox)
+        np.testing.assert_array_equal(got.score, expected.score)
+
+
+def test_what_one_inference_raises_leaves_its_interpreter_to_the_next(monkeypatch):
+    detector = fake_detector()
+    tensor, _ = detector.preprocess(PICTURE)
+    with monkeypatch.context() as patch:
+        patch.setattr(FakeInterpreter, "invoke", lambda self: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            detector.invoke(tensor)
+    assert detector.invoke(tensor)[3] == 3

@@ -68,7 +68,7 @@ class ChildAccelerator:
     def open(self) -> TFLiteDetector:
         self.interpreter = ChildInterpreter(DEFAULT_MODEL, "", 3.0, CHILD)
         config = ModelConfig(path=DEFAULT_MODEL)
-        return TFLiteDetector(self.interpreter, "child", config, load_manifest(DEFAULT_MODEL))
+        return TFLiteDetector([self.interpreter], "child", config, load_manifest(DEFAULT_MODEL))
 
     def send(self, number: int) -> None:
         assert self.interpreter is not None

@@ -28,7 +28,7 @@ def open_files():
 
 def test_a_model_in_a_child_process_answers_like_one_in_this():
     interpreter = start("never")
-    detector = TFLiteDetector(interpreter, "fake", ModelConfig(path=Path("m_edgetpu.tflite")), None)
+    detector = TFLiteDetector([interpreter], "fake", ModelConfig(path=Path("m_edgetpu.tflite")), None)
     for score in (80, 55):
         people = detect(detector, np.full((4, 8, 3), score, np.uint8))
         np.testing.assert_allclose(people.bbox, [[0, 0, 8, 4]])

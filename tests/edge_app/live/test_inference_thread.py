@@ -74,3 +74,15 @@ def test_stopping_does_not_wait_for_work_that_hangs():
     with pytest.raises(RuntimeError, match="stopped"):
         thread.submit(lambda: 1).result()
     hang.set()
+
+
+def test_side_by_side_as_many_run_at_once_as_asked_for_and_results_go_where_they_belong():
+    thread = InferenceThread(at_once=2)
+    thread.start()
+    both = threading.Barrier(2, timeout=5.0)
+    pending = [thread.submit(lambda k=k: (both.wait() >= 0, k)) for k in range(6)]
+    assert [item.result() for item in pending] == [(True, k) for k in range(6)]
+    assert thread.inferences == 6
+    thread.stop(time.monotonic() + 2.0)
+    with pytest.raises(RuntimeError, match="stopped"):
+        thread.submit(lambda: 1).result()

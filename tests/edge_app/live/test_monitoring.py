@@ -9,6 +9,7 @@ import pytest
 from flask import Flask
 
 from edge_app.config import SAMPLE, parse_config
+from edge_app.detector import at_once
 from edge_app.json_logs import JsonFormatter
 from edge_app.live.monitoring import Monitoring, monitoring_pages
 from edge_app.live.run import LiveSystem
@@ -87,3 +88,9 @@ def test_a_log_line_as_json_holds_message_and_traceback():
     assert (line["level"], line["message"]) == ("ERROR", "it failed")
     assert "ValueError: on purpose" in line["exception"]
     assert line["time"].endswith("+00:00")
+
+
+def test_recordings_at_full_speed_are_inferred_side_by_side_and_cameras_one_after_the_other(tmp_path):
+    for pace, expected in (("fast", 2), ("realtime", 1)):
+        config = {"source": {"uri": CLIP, "loop": True, "pace": pace}}
+        assert at_once(LiveSystem(parse_config(config, "test", tmp_path)).detector) == expected
