@@ -24,6 +24,7 @@ from edge_app.events import EventDetector
 from edge_app.foot_points import find_feet
 from edge_app.ground_plane import locate
 from edge_app.groups import GroupDetector
+from edge_app.last_seen import LastSeen
 from edge_app.metrics import SceneMetrics
 from edge_app.model_store.trial import open_watched
 from edge_app.records import (
@@ -80,6 +81,7 @@ class Pipeline:
         self._config = config
         self._watch = _camera_watch(config) if camera is not None else None
         self._people = np.zeros((0, 4), np.float32)
+        self._last_seen = LastSeen()
         self._time_s: Optional[float] = None
         self.moved_s = 0.0
         self.still_things = StillThings(config.still_things) if config.still_things.enabled else None
@@ -142,6 +144,7 @@ class Pipeline:
         self.camera = camera
         self._image_height = camera.image_height if camera is not None else 0
         self._tracker.forget()
+        self._last_seen.forget()
         if self.still_things is not None:
             self.still_things.forget()
         self._watch = _camera_watch(self._config) if camera is not None else None
@@ -176,7 +179,8 @@ class Pipeline:
         Args:
             index: of the frame.
             time_s: of the frame; must not decrease.
-            detections: people at or above the low score threshold.
+            detections: people at or above the low score threshold; of a frame that the detector did not look at,
+                ``Detections.empty(passed_over=True)``.
         """
         cut_off = self._take_over()
         camera = None if self.camera_moved else self.camera
@@ -184,6 +188,7 @@ class Pipeline:
             self.moved_s += time_s - self._time_s
         self._time_s = time_s
         self._people = detections.bbox
+        last_seen = self._last_seen.update(time_s, detections)
         feet = find_feet(camera, detections, self._image_height)
         self.dropped_impossible += feet.dropped
         self.dropped_duplicates += feet.duplicates
@@ -195,7 +200,17 @@ class Pipeline:
         closed = self._events.update(time_s, pairs.between(tracks.id[tracks.observed]))
         violating = self._events.violating_pairs(time_s)
         result = FrameResult(
-            index, time_s, detections, tracks, ground, pairs, violating, np.unique(violating), cut_off + closed, things
+            index,
+            time_s,
+            detections,
+            tracks,
+            ground,
+            pairs,
+            violating,
+            np.unique(violating),
+            cut_off + closed,
+            things,
+            last_seen,
         )
         if self.metrics is not None:
             self.metrics.update(result)
@@ -210,6 +225,7 @@ class Pipeline:
         groups = self._groups.state() if self._groups is not None else None
         return {
             "tracker": self._tracker.state(),
+            "last_seen": self._last_seen.state(),
             "groups": groups,
             "events": self._events.state(),
             "successors": self._successors.state(),
@@ -223,6 +239,7 @@ class Pipeline:
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what ``state`` returned."""
         self._tracker.restore(state["tracker"])
+        self._last_seen.restore(state["last_seen"])
         if self._groups is not None:
             self._groups.restore(state["groups"])
         self._events.restore(state["events"])

@@ -16,7 +16,6 @@ from edge_app.capture.opencv_stream import SourceLost
 from edge_app.errors import UserError
 from edge_app.records import Frame
 from edge_app.source import Source
-from edge_app.thread_priority import leave_the_processor_to_the_model
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +36,6 @@ class FeedPolicy:
         is_live: open again whatever ends or fails; else the end is the end.
         realtime: give frames of a recording at their own times.
         lossless: wait for the taker instead of dropping.
-        background: read when nothing else wants the processor.
         max_fps: pass over frames that come faster than this; None for all.
         stall_timeout_s: without a frame for this long the source is opened again.
         frozen_timeout_s: so is one whose picture did not change at all for this long; 0 for never.
@@ -46,7 +44,6 @@ class FeedPolicy:
     is_live: bool = False
     realtime: bool = True
     lossless: bool = False
-    background: bool = False
     max_fps: Optional[float] = None
     stall_timeout_s: float = 5.0
     frozen_timeout_s: float = 60.0
@@ -243,8 +240,6 @@ class _Reader(threading.Thread):
         self.abandoned = True
 
     def run(self) -> None:
-        if self._policy.background:
-            leave_the_processor_to_the_model()
         try:
             source = self._opener()
             try:

@@ -20,7 +20,7 @@ from edge_app.calibration import load_camera
 from edge_app.capture.feed import FeedPolicy
 from edge_app.capture.open_camera import open_camera, source_address
 from edge_app.config import Config, ModelConfig, SourceConfig
-from edge_app.detector import Detector, TFLiteDetector, at_once
+from edge_app.detector import Detector, at_once
 from edge_app.live.inference_thread import InferenceThread
 from edge_app.live.live_pipeline import LivePipeline
 from edge_app.live.monitoring import Monitoring, monitoring_pages
@@ -86,8 +86,6 @@ class LiveSystem:
                 sinks=sinks,
                 inference=self.inference,
                 gate=MotionGate(camera.motion_gate) if camera.motion_gate.enabled else None,
-                # One for an accelerator is guarded.
-                model_on_processor=isinstance(self.detector, TFLiteDetector),
             )
             if self.guarded is not None:
                 self.guarded.listen(partial(runner.report, "accelerator"))

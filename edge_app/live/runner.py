@@ -8,7 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from operator import methodcaller
 from typing import Any, Optional, Protocol, Union
 
@@ -25,16 +25,15 @@ from edge_app.motion_gate import MotionGate
 from edge_app.records import Detections, Frame, FrameResult
 from edge_app.sinks import NoticeKind, ResultSink, StatusNotice
 from edge_app.source import Source
-from edge_app.thread_priority import leave_the_processor_to_the_model
 
 log = logging.getLogger(__name__)
 
 # Pause after a fault of the pipeline, so that a fault in every frame does not spin.
 _FAULT_PAUSE_S = 0.5
 _STOP_TIMEOUT_S = 2.0
-# One frame in preparation, one in inference, one being interpreted. Where every frame counts and none is late, a few
-# more: the accelerator goes on while one frame takes longer.
-_IN_FLIGHT, _IN_FLIGHT_LOSSLESS = 3, 6
+# One frame in preparation, one in inference, one being interpreted. Where every frame counts and none is late, more:
+# the model goes on while one frame takes longer, also where two inferences run side by side.
+_IN_FLIGHT, _IN_FLIGHT_LOSSLESS = 3, 10
 _MOST_NOTICES = 1000
 
 
@@ -112,7 +111,6 @@ class LiveRunner:
         sinks: Sequence[ResultSink] = (),
         inference: Optional[InferenceThread] = None,
         gate: Optional[MotionGate] = None,
-        model_on_processor: bool = False,
     ) -> None:
         """Make a runner.
 
@@ -123,7 +121,6 @@ class LiveRunner:
             sinks: take every result and every notice.
             inference: shared by all cameras of one accelerator.
             gate: passes over frames in which nothing moves; needs ``inference``.
-            model_on_processor: the model runs on the processor that does all else; it goes first if no frame is late.
         """
         if not isinstance(source, CameraSource):
             opened = source
@@ -131,9 +128,7 @@ class LiveRunner:
         self.camera_name = camera_name
         self.state = LiveState(source.name, pipeline.model_name, pipeline.camera is not None)
         self.times = StageTimes()
-        self._background = source.policy.lossless and model_on_processor
-        policy = replace(source.policy, background=self._background)
-        self.feed = Feed(source.name, source.opener, mailbox := Mailbox(), policy, self)
+        self.feed = Feed(source.name, source.opener, mailbox := Mailbox(), source.policy, self)
         self.gate = gate
         self._mailbox = mailbox
         self._pipeline: Any = pipeline
@@ -203,8 +198,6 @@ class LiveRunner:
             self._inbox.put(StatusNotice(self.camera_name, kind, ok, sentence, time.time()))
 
     def _prepare_frames(self) -> None:
-        if self._background:
-            leave_the_processor_to_the_model()
         while self._mailbox.wait() and not self._stopping.is_set():
             self._room.acquire()
             if self._inference is None:
@@ -253,8 +246,6 @@ class LiveRunner:
         return _Captured(frame, captured_s, inference.submit(infer), geometry)
 
     def _interpret_frames(self) -> None:
-        if self._background:
-            leave_the_processor_to_the_model()
         while not self._stopping.is_set():
             item = self._inbox.get()
             if item is None:
@@ -292,7 +283,7 @@ class LiveRunner:
         if self._inference is None:
             result: FrameResult = self._pipeline.process(frame)
             return result
-        detections = Detections.empty()
+        detections = Detections.empty(passed_over=True)
         if item.outputs is not None:
             outputs = item.outputs.result()
             since_s = time.perf_counter()

@@ -19,8 +19,12 @@ _BLOCKS_HIGH = 6
 
 
 def people_boxes(result: FrameResult) -> BoxArray:
-    """Return the (N, 4) boxes of everyone who may be in the picture: weak detections, lost tracks, still things too."""
-    return np.concatenate([result.detections.bbox, result.tracks.bbox, result.things.bbox])
+    """Return the (N, 4) boxes of everyone who may be in the picture.
+
+    That is weak detections, lost tracks and still things too, and whoever was found a moment ago and is not now: by a
+    detector that is not sure, in a part of the picture whose turn it was not, or in a frame that was passed over.
+    """
+    return np.concatenate([result.detections.bbox, result.tracks.bbox, result.things.bbox, result.last_seen])
 
 
 def hide_people(image: Image, boxes: BoxArray, mode: PrivacyMode) -> Image:

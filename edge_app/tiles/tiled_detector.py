@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Optional
 
 import numpy as np
@@ -29,11 +29,13 @@ class TiledGeometry:
         views: geometry of each view, leading to pixels of the source.
         tiles: of each view; None for the whole picture.
         image_size: width and height of the source, pixels.
+        blind: (V, 4) float32, source pixels xyxy of the tiles whose turn it was not; None where all were looked at.
     """
 
     views: tuple[InputGeometry, ...]
     tiles: tuple[Optional[Tile], ...]
     image_size: tuple[int, int]
+    blind: Optional[BoxArray] = None
 
 
 class TiledDetector:
@@ -91,7 +93,7 @@ class TiledDetector:
     def preprocess(self, image: Image) -> tuple[list[Any], TiledGeometry]:
         """Prepare the whole picture and the tiles whose turn it is."""
         height, width = image.shape[:2]
-        chosen = self._choose((width, height))
+        chosen, blind = self._choose((width, height))
         tensor, geometry = self.detector.preprocess(image)
         tensors, views = [tensor], [geometry]
         for tile in chosen:
@@ -99,7 +101,7 @@ class TiledDetector:
             tensor, geometry = self.detector.preprocess(part)
             tensors.append(tensor)
             views.append(geometry.of_part(tile.x, tile.y))
-        return tensors, TiledGeometry(tuple(views), (None, *chosen), (width, height))
+        return tensors, TiledGeometry(tuple(views), (None, *chosen), (width, height), blind)
 
     def invoke(self, tensor: list[Any]) -> list[Any]:
         """Run the model on every view."""
@@ -115,9 +117,11 @@ class TiledDetector:
     def decode(self, outputs: list[Any], geometry: TiledGeometry) -> Detections:
         """Put the boxes of all views into source pixels and merge them."""
         found = [self.detector.decode(output, view) for output, view in zip(outputs, geometry.views)]
-        return merge_views(list(zip(found, geometry.tiles)), geometry.image_size)
+        merged = merge_views(list(zip(found, geometry.tiles)), geometry.image_size)
+        return replace(merged, blind=geometry.blind)
 
-    def _choose(self, image_size: tuple[int, int]) -> tuple[Tile, ...]:
+    def _choose(self, image_size: tuple[int, int]) -> tuple[tuple[Tile, ...], Optional[BoxArray]]:
+        """Return the tiles whose turn it is, and the corners of the others, None where there are no others."""
         with self._lock:
             if image_size != self._planned_for:
                 model_size = (self.input.width, self.input.height)
@@ -127,12 +131,14 @@ class TiledDetector:
             self._frames += 1
             count = self._affordable()
             if count >= len(self._tiles):
-                return self._tiles
+                return self._tiles, None
             # Longest unseen first; among people, a tile's wait counts three times as much.
             waited = (self._frames - self._looked_at) * np.where(self._with_people(), 3, 1)
             rows = np.sort(np.argsort(-waited, kind="stable")[:count])
             self._looked_at[rows] = self._frames
-            return tuple(self._tiles[row] for row in rows)
+            left = np.delete(np.arange(len(self._tiles)), rows)
+            blind = [_corners(self._tiles[row]) for row in left]
+            return tuple(self._tiles[row] for row in rows), np.array(blind, np.float32)
 
     def _affordable(self) -> int:
         """Return how many tiles fit into the time, beside the whole picture."""
@@ -152,6 +158,10 @@ class TiledDetector:
             for tile in self._tiles
         ]
         return np.array([bool(row.any()) for row in inside], np.bool_)
+
+
+def _corners(tile: Tile) -> tuple[int, int, int, int]:
+    return tile.x, tile.y, tile.x + tile.width, tile.y + tile.height
 
 
 def with_tiles(
