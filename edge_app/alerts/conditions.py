@@ -29,6 +29,10 @@ class Sustained:
         self.holds = True
         self._settle_s = settle_s
 
+    def give_up(self) -> None:
+        """Hold no more: nothing can be said of the reason."""
+        self.holds, self.since_s, self._settle_s = False, None, None
+
     def update(self, time_s: float, reason: bool) -> bool:
         """Say whether the reason is there at ``time_s``, and return whether the condition holds."""
         if self._settle_s is not None:

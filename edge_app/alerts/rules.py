@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal, Optional, Union
 
 from edge_app.alerts.conditions import Quiet, Sustained
@@ -15,10 +15,11 @@ from edge_app.sinks import StatusNotice
 
 # A pair that was not too close for so long begins anew.
 _PAIR_GAP_S = 2.0
-# After a stop no longer than this, an alert that was told goes on; after a longer one it is over and may begin anew.
+# After a stop no longer than this, an alert that was told goes on; after a longer one it is over and may begin anew. So
+# it is if a camera gives no picture for as long.
 _OUTAGE_S = 900.0
-# Models load and cameras are reached within this time after a start, as a rule.
-_SETTLE_S = 30.0
+# Cameras are reached and people found again within this time after the first sign of life, as a rule.
+SETTLE_S = 30.0
 AnyRule = Union[ViolationRule, OccupancyRule, FaultRule]
 
 
@@ -33,6 +34,7 @@ class Alert:
         state: ``firing``, or ``recovered`` once it is over.
         sentence: for a person.
         utc_s: seconds since 1970, UTC.
+        untold: only stored; nobody is told.
     """
 
     alert: str
@@ -42,6 +44,22 @@ class Alert:
     state: Literal["firing", "recovered"]
     sentence: str
     utc_s: float
+    untold: bool = False
+
+
+@dataclass(frozen=True)
+class LeftOpen:
+    """What earlier runs left.
+
+    Attributes:
+        alerts: told and not ended, oldest first.
+        last_told_utc_s: when an alert of a rule at a camera was last told, ended or not, by (rule, camera).
+        away_s: seconds since something was last watched.
+    """
+
+    alerts: tuple[Alert, ...] = ()
+    last_told_utc_s: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    away_s: float = 0.0
 
 
 class CameraRule:
@@ -58,12 +76,19 @@ class CameraRule:
         self._told: Optional[str] = None
         self._last_told_s: Optional[float] = None
 
-    def take_over(self, alert: Alert, now_s: float, utc_s: float, goes_on: bool) -> None:
-        """Count cool-down from an alert that an earlier run told and did not end, and hold it if it goes on."""
-        self._last_told_s = now_s - max(0.0, utc_s - alert.utc_s)
-        if goes_on:
-            self._told = alert.alert
-            self.condition.take_over(self.rule.sustained_s + max(self.rule.clear_s, _SETTLE_S))
+    def cool_down_from(self, told_s: float) -> None:
+        """Count cool-down from an alert that an earlier run told at ``told_s``, monotonic."""
+        self._last_told_s = told_s
+
+    def take_over(self, alert: Alert, settle_s: float) -> None:
+        """Hold an alert that an earlier run told until its reason has not shown for a while."""
+        self._told = alert.alert
+        self.condition.take_over(self.rule.sustained_s + max(self.rule.clear_s, settle_s))
+
+    @property
+    def fires(self) -> bool:
+        """Whether an alert was told and its end was not."""
+        return self._told is not None
 
     def decide(self, now_s: float, utc_s: float, quiet: bool, new: str, sentence: str) -> Optional[Alert]:
         """Return what is to be told now, if anything.
@@ -92,50 +117,59 @@ class CameraRule:
 class RuleBook:
     """All rules of a configuration over all cameras. Not safe for several threads at once."""
 
-    def __init__(self, config: AlertsConfig, metrics: Mapping[str, MetricsConfig], run: str) -> None:
+    def __init__(
+        self, config: AlertsConfig, metrics: Mapping[str, MetricsConfig], run: str, settle_s: float = SETTLE_S
+    ) -> None:
         """Prepare.
 
         Args:
             config: the rules.
             metrics: region of each camera, by its name.
             run: name of this run, first part of the id of every new alert.
+            settle_s: for so long after the first frame or notice a reason that was there before a restart may take to
+                show again.
         """
         self._rules = config.rules
         self._run = run
+        self._settle_s = settle_s
         self._quiet = Quiet(config.quiet_hours)
         self._metrics = dict(metrics)
         self._regions: dict[str, Region] = {}
         self._states: dict[tuple[str, str], CameraRule] = {}
         self._pairs: dict[tuple[str, str], dict[tuple[int, int], tuple[float, float]]] = {}
         self._faults: dict[tuple[str, str], dict[str, str]] = {}
+        self._seen_s: dict[str, float] = {}
         self._over: list[Alert] = []
+        self._is_awake = False
         self._number = 0
 
-    def take_over(self, unended: Sequence[Alert], away_s: float, now_s: float, utc_s: float) -> None:
+    def take_over(self, left: LeftOpen, now_s: float, utc_s: float) -> None:
         """Go on with alerts that an earlier run told and did not end. Call it before anything else.
 
         They go on where rule and camera are still there and the program was not away for long; they are over once
-        their reason has not shown for a while. The end of all others is told at the next ``tick`` outside quiet hours.
+        their reason has not shown for a while. The end of all others is told at the next ``tick`` outside quiet hours;
+        of several of one rule at one camera that of the newest, for the others were followed by it.
 
         Args:
-            unended: as they were told, oldest first.
-            away_s: how long nothing was watched.
+            left: what earlier runs left.
             now_s: monotonic.
             utc_s: the clock.
         """
-        newest = {(alert.rule, alert.camera): alert for alert in unended}
-        for alert in unended:
-            rule = next((rule for rule in self._rules_for(alert.camera) if rule.name == alert.rule), None)
-            if rule is None or rule.kind != alert.kind or (alert.camera and alert.camera not in self._metrics):
-                self._over.append(alert)
+        for (name, camera), told_utc_s in left.last_told_utc_s.items():
+            known = self._rule(name, camera)
+            if known is not None:
+                self._state(known, camera).cool_down_from(now_s - max(0.0, utc_s - told_utc_s))
+        newest = {(alert.rule, alert.camera): alert for alert in left.alerts}
+        for alert in left.alerts:
+            key = (alert.rule, alert.camera)
+            rule = self._rule(*key)
+            is_newest = newest[key] is alert
+            if rule is None or rule.kind != alert.kind or left.away_s > _OUTAGE_S or not is_newest:
+                self._over.append(replace(alert, untold=not is_newest))
                 continue
-            key = (rule.name, alert.camera)
-            state = self._states.setdefault(key, CameraRule(rule, alert.camera))
-            goes_on = away_s <= _OUTAGE_S and newest[key] is alert
-            state.take_over(alert, now_s, utc_s, goes_on)
-            if not goes_on:
-                self._over.append(alert)
-            elif isinstance(rule, FaultRule):
+            self._state(rule, alert.camera).take_over(alert, self._settle_s)
+            self._seen_s.setdefault(alert.camera, now_s)
+            if isinstance(rule, FaultRule):
                 self._faults[key] = {}
 
     def use_places(self, camera: str, metrics: MetricsConfig) -> None:
@@ -151,6 +185,7 @@ class RuleBook:
 
     def see(self, camera: str, now_s: float, utc_s: float, result: FrameResult) -> Iterator[Alert]:
         """Take a frame's result and yield what is to be told."""
+        self._is_awake, self._seen_s[camera] = True, now_s
         for rule in self._rules_for(camera):
             if isinstance(rule, ViolationRule):
                 longest_s = self._longest_pair_s(rule, camera, result)
@@ -165,6 +200,7 @@ class RuleBook:
 
     def hear(self, notice: StatusNotice, now_s: float, utc_s: float) -> Iterator[Alert]:
         """Take a notice and yield what is to be told."""
+        self._is_awake = True
         for rule in self._rules_for(notice.camera):
             if isinstance(rule, FaultRule) and notice.kind in rule.about:
                 faults = self._faults.setdefault((rule.name, notice.camera), {})
@@ -175,14 +211,43 @@ class RuleBook:
 
     def tick(self, now_s: float, utc_s: float) -> Iterator[Alert]:
         """Yield what time alone makes due: lasting faults, and what cool-down or quiet hours kept back."""
-        if not self._quiet.at(utc_s):
-            over, self._over = self._over, []
-            for alert in over:
-                sentence = f"over: {_named(alert.rule, alert.camera)}, told before the program was started anew"
-                yield replace(alert, state="recovered", sentence=sentence, utc_s=utc_s)
+        if self._over:
+            yield from self._tell_over(utc_s)
+        if not self._is_awake:
+            # Models still load: that nothing is broken yet says nothing.
+            return
         for (name, camera), faults in list(self._faults.items()):
             rule = next(rule for rule in self._rules if rule.name == name)
             yield from self._judge(rule, camera, now_s, now_s, utc_s, bool(faults), "; ".join(faults.values()))
+        for (name, camera), state in self._states.items():
+            blind_s = now_s - self._seen_s.get(camera, now_s)
+            if state.fires and not isinstance(state.rule, FaultRule) and blind_s > _OUTAGE_S:
+                state.condition.give_up()
+                self._pairs.pop((name, camera), None)
+                alert = state.decide(now_s, utc_s, self._quiet.at(utc_s), "", "")
+                if alert is not None:
+                    yield replace(alert, sentence=f"{alert.sentence}, where no picture came for {blind_s / 60:.0f} min")
+
+    def _tell_over(self, utc_s: float) -> Iterator[Alert]:
+        """Yield the end of what an earlier run told."""
+        is_quiet = self._quiet.at(utc_s)
+        over, self._over = self._over, []
+        for alert in over:
+            rule = self._rule(alert.rule, alert.camera)
+            if is_quiet and not alert.untold and (rule is None or not rule.ignore_quiet_hours):
+                self._over.append(alert)
+                continue
+            sentence = f"over: {_named(alert.rule, alert.camera)}, told before the program was started anew"
+            yield replace(alert, state="recovered", sentence=sentence, utc_s=utc_s)
+
+    def _rule(self, name: str, camera: str) -> Optional[AnyRule]:
+        """Return the rule of that name if it is there for a camera that is there."""
+        if camera and camera not in self._metrics:
+            return None
+        return next((rule for rule in self._rules_for(camera) if rule.name == name), None)
+
+    def _state(self, rule: AnyRule, camera: str) -> CameraRule:
+        return self._states.setdefault((rule.name, camera), CameraRule(rule, camera))
 
     def _rules_for(self, camera: str) -> Iterator[AnyRule]:
         return (rule for rule in self._rules if rule.cameras is None or camera in rule.cameras or not camera)
@@ -190,7 +255,7 @@ class RuleBook:
     def _judge(
         self, rule: AnyRule, camera: str, time_s: float, now_s: float, utc_s: float, reason: bool, sentence: str
     ) -> Iterator[Alert]:
-        state = self._states.setdefault((rule.name, camera), CameraRule(rule, camera))
+        state = self._state(rule, camera)
         state.condition.update(time_s, reason)
         new = f"{self._run}-a{self._number + 1}"
         alert = state.decide(now_s, utc_s, self._quiet.at(utc_s), new, sentence)

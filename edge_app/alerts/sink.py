@@ -5,29 +5,25 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, Optional
 
 from edge_app.alerts.config import AlertsConfig
-from edge_app.alerts.rules import Alert, RuleBook
+from edge_app.alerts.rules import SETTLE_S, Alert, LeftOpen, RuleBook
 from edge_app.config import MetricsConfig
 from edge_app.records import FrameResult
 from edge_app.sinks import StatusNotice
 
 _TICK_S = 1.0
+# A picture older than this says nothing of now.
+_STALE_S = 10.0
 
 
-@dataclass(frozen=True)
-class LeftOpen:
-    """What an earlier run left open.
+class _Seen(NamedTuple):
+    """The newest result of a camera: monotonic seconds, clock, result."""
 
-    Attributes:
-        alerts: told and not ended, oldest first.
-        away_s: seconds since it last watched.
-    """
-
-    alerts: tuple[Alert, ...] = ()
-    away_s: float = 0.0
+    at_s: float
+    utc_s: float
+    result: FrameResult
 
 
 class AlertSink:
@@ -39,7 +35,8 @@ class AlertSink:
         metrics: Mapping[str, MetricsConfig],
         run: str,
         tell: Callable[[Iterable[Alert]], None],
-        before: LeftOpen = LeftOpen(),
+        before: Optional[LeftOpen] = None,
+        settle_s: float = SETTLE_S,
     ) -> None:
         """Prepare.
 
@@ -48,13 +45,15 @@ class AlertSink:
             metrics: region of each camera, by its name.
             run: name of this run, first part of the id of every alert.
             tell: takes alerts; must not wait.
-            before: what an earlier run left open.
+            before: what earlier runs left.
+            settle_s: seconds after the first sign of life in which a reason of before a restart may show again.
         """
-        self._rules = RuleBook(config, metrics, run)
-        self._rules.take_over(before.alerts, before.away_s, time.monotonic(), time.time())
+        self._rules = RuleBook(config, metrics, run, settle_s)
+        self._rules.take_over(before or LeftOpen(), time.monotonic(), time.time())
         self._tell = tell
         self._lock = threading.Lock()
-        self._newest: dict[str, tuple[float, FrameResult]] = {}
+        self._newest: dict[str, _Seen] = {}
+        self._cameras = tuple(metrics)
         self._faults: dict[str, set[str]] = {}
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="alerts", daemon=True)
@@ -63,8 +62,9 @@ class AlertSink:
     def accept(self, camera: str, utc_s: float, result: FrameResult) -> None:
         """Take the result of one frame."""
         with self._lock:
-            self._newest[camera] = (utc_s, result)
-            self._tell(self._rules.see(camera, time.monotonic(), utc_s, result))
+            now_s = time.monotonic()
+            self._newest[camera] = _Seen(now_s, utc_s, result)
+            self._tell(self._rules.see(camera, now_s, utc_s, result))
 
     def notice(self, notice: StatusNotice) -> None:
         """Take a notice."""
@@ -79,20 +79,26 @@ class AlertSink:
             self._rules.use_places(camera, metrics)
 
     def states(self) -> dict[str, dict[str, Any]]:
-        """Return what goes on now at each camera, as JSON values; ON and OFF as Home Assistant wants them."""
+        """Return what goes on now at each camera, as JSON values; ON and OFF as Home Assistant wants them.
+
+        Figures are None where no picture came for a while: nobody knows who is there.
+        """
         with self._lock:
             newest, faults = dict(self._newest), {camera: set(kinds) for camera, kinds in self._faults.items()}
             regions = {camera: self._rules.region(camera) for camera in newest}
-        found = {}
-        for camera, (utc_s, result) in newest.items():
-            found[camera] = {
-                "utc_s": round(utc_s, 3),
-                "people": int(result.tracks.observed.sum()),
-                "occupancy": regions[camera].count(result),
-                "violating_people": len(result.violating_people),
-                "violation": "ON" if len(result.violating_pairs) else "OFF",
-                "fault": "ON" if faults.get(camera) or faults.get("") else "OFF",
-            }
+        found: dict[str, dict[str, Any]] = {}
+        for camera in dict.fromkeys((*self._cameras, *newest)):
+            seen = newest.get(camera)
+            state = found[camera] = dict.fromkeys(("utc_s", "people", "occupancy", "violating_people", "violation"))
+            if seen is not None:
+                state["utc_s"] = round(seen.utc_s, 3)
+            if seen is not None and time.monotonic() - seen.at_s <= _STALE_S:
+                result = seen.result
+                state["people"] = int(result.tracks.observed.sum())
+                state["occupancy"] = regions[camera].count(result)
+                state["violating_people"] = len(result.violating_people)
+                state["violation"] = "ON" if len(result.violating_pairs) else "OFF"
+            state["fault"] = "ON" if faults.get(camera) or faults.get("") else "OFF"
         return found
 
     def close(self) -> None:

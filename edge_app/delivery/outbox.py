@@ -73,12 +73,22 @@ class Outbox:
 
     def delivered(self, seqs: Iterable[int]) -> None:
         """Delete messages that their receivers have, or that are given up."""
-        self._put([Statement("DELETE FROM outbox WHERE seq = ?", (seq,), durable=False) for seq in seqs])
+        self._put([Statement("DELETE FROM outbox WHERE seq = ?", (seq,), durable=False, urgent=True) for seq in seqs])
+
+    def newest(self, channel: str) -> int:
+        """Return the highest ``seq`` of a channel; 0 where nothing waits."""
+        row = self._connection().execute("SELECT MAX(seq) FROM outbox WHERE channel = ?", (channel,)).fetchone()
+        return int(row[0] or 0)
 
     def _connection(self) -> sqlite3.Connection:
-        if not hasattr(self._connections, "held"):
-            self._connections.held = open_for_reading(self._path)
-        connection: sqlite3.Connection = self._connections.held
+        held = self._connections
+        # A damaged database is set aside and begun anew under the same name.
+        file = self._path.stat().st_ino
+        if getattr(held, "file", None) != file:
+            if hasattr(held, "connection"):
+                held.connection.close()
+            held.file, held.connection = file, open_for_reading(self._path)
+        connection: sqlite3.Connection = held.connection
         return connection
 
 
@@ -90,6 +100,7 @@ def put_messages(channels: Iterable[Channel], messages: Iterable[Message]) -> li
             """INSERT INTO outbox (channel, uid, topic, payload, created_utc_s) VALUES (?, ?, ?, ?, ?)
             ON CONFLICT (channel, uid) DO NOTHING""",
             (channel.name, message.uid, channel.topic(message), message.payload, time.time()),
+            urgent=message.kind == "alert",
         )
         for message in messages
         for channel in carried

@@ -6,6 +6,7 @@ import logging
 import random
 import threading
 import time
+from collections import deque
 from typing import Optional, Protocol
 
 from edge_app.delivery.outbox import Outbox, Waiting
@@ -58,6 +59,7 @@ class DeliveryWorker:
         self._first_pause_s = first_pause_s
         self._after_seq = 0
         self._failures = 0
+        self._known: deque[tuple[int, float]] = deque()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=channel, daemon=True)
 
@@ -81,6 +83,7 @@ class DeliveryWorker:
 
     def _deliver(self) -> float:
         """Send what waits; return seconds until the next look."""
+        self._note_newest()
         for message in self._outbox.waiting(self._channel, self._after_seq, _BATCH):
             if self._stopping.is_set():
                 break
@@ -90,7 +93,7 @@ class DeliveryWorker:
                 self.trouble = None
             except NotDeliveredError as error:
                 self._say(str(error))
-                if time.time() - message.created_utc_s < self._sender.give_up_s:
+                if self._waited_s(message) < self._sender.give_up_s:
                     return self._pause_s()
                 self._give_up(message, str(error))
             except RefusedError as error:
@@ -99,6 +102,19 @@ class DeliveryWorker:
             self._after_seq = message.seq
             self._outbox.delivered([message.seq])
         return _POLL_S
+
+    def _note_newest(self) -> None:
+        """Remember since when the newest message is known: the clock that stamped it may be set at any time."""
+        newest = self._outbox.newest(self._channel)
+        if not self._known or newest > self._known[-1][0]:
+            self._known.append((newest, time.monotonic()))
+        while len(self._known) > 1 and self._known[0][0] <= self._after_seq:
+            self._known.popleft()
+
+    def _waited_s(self, message: Waiting) -> float:
+        """Return for how long a message is known to have waited, in this run."""
+        since_s = next((since_s for seq, since_s in self._known if seq >= message.seq), time.monotonic())
+        return time.monotonic() - since_s
 
     def _pause_s(self) -> float:
         """Return a pause that doubles with each failure, with a random part so that devices do not call in step."""

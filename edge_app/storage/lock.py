@@ -45,3 +45,11 @@ def set_aside(database: Path, word: str) -> Path:
         if part.exists():
             part.replace(aside.with_name(aside.name + ending))
     return aside
+
+
+def damaged_sentence(error: object, aside: Path) -> str:
+    """Say that a database was set aside."""
+    return (
+        f"history was damaged ({error}) and begins anew; the former one is {aside}: bring a backup back with "
+        "'edge_app storage restore', or leave it"
+    )

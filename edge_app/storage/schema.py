@@ -50,6 +50,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX alert_by_time ON alert (utc_s, seq)",
     ),
     ("CREATE INDEX minute_by_camera ON minute (camera, minute_utc_s, seq)",),
+    ("ALTER TABLE run ADD COLUMN watched_utc_s REAL",),
 )
 SCHEMA_VERSION = len(MIGRATIONS)
 
@@ -58,6 +59,19 @@ _BUSY_S = 5.0
 
 class DamagedHistoryError(UserError):
     """The file is no database, or a broken one."""
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Tell whether an error says that the file itself is broken; Python before 3.11 gives no code for it."""
+    return "malformed" in str(error) or "not a database" in str(error)
+
+
+def history_error(path: Path, error: sqlite3.DatabaseError) -> UserError:
+    """Return what to raise for an error of the database when it is opened."""
+    return DamagedHistoryError(
+        f"history {path} cannot be used ({error}); bring back a backup with 'edge_app storage restore', or move "
+        "the file away"
+    )
 
 
 def open_for_writing(path: Path) -> sqlite3.Connection:
@@ -84,10 +98,7 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
         migrate(connection, path)
     except sqlite3.DatabaseError as error:
         connection.close()
-        raise DamagedHistoryError(
-            f"history {path} cannot be used ({error}); bring back a backup with 'edge_app storage restore', or move "
-            "the file away"
-        ) from error
+        raise history_error(path, error) from error
     except UserError:
         connection.close()
         raise

@@ -17,17 +17,18 @@ from edge_app.config import MetricsConfig
 from edge_app.records import FrameResult, ViolationEvent
 from edge_app.sinks import StatusNotice
 from edge_app.storage.config import StorageConfig
-from edge_app.storage.lock import set_aside
+from edge_app.storage.lock import damaged_sentence, set_aside
 from edge_app.storage.minutes import MinuteAggregator
 from edge_app.storage.rows import MinuteAggregate, StoredEvent
-from edge_app.storage.schema import DamagedHistoryError
-from edge_app.storage.statements import Statement, add_event, add_notice, add_run, put_minute, update_minute
-from edge_app.storage.store import minute_of
+from edge_app.storage.schema import DamagedHistoryError, history_error
+from edge_app.storage.statements import Statement, add_event, add_notice, put_minute, put_run, update_minute
+from edge_app.storage.store import LeftBehind, read_left_behind
 from edge_app.storage.writer import HistoryWriter
 
 log = logging.getLogger(__name__)
 
-
+# So often it is written down that the run still watches, also where nothing else is to be stored.
+_WATCHED_EVERY_S = 60.0
 Along = Callable[[str, Union[StoredEvent, StatusNotice, MinuteAggregate]], list[Statement]]
 
 
@@ -37,6 +38,7 @@ class StorageSink:
     Attributes:
         writer: the thread that commits; others that store something along with history use it too.
         run: random name of this run, the first part of every uid.
+        left_behind: what earlier runs left.
     """
 
     def __init__(
@@ -69,12 +71,14 @@ class StorageSink:
         self._begun: dict[str, str] = {}  # camera -> uid of its running minute, once that was handed to the writer
         self._broken: Optional[str] = None
         fingerprints_json = json.dumps(fingerprints or {}, sort_keys=True)
-        self._run_row = add_run(self.run, time.time(), __version__, fingerprints_json)
-        self.writer = self._open_writer(config)
+        self._described = (self.run, time.time(), __version__, fingerprints_json)
+        self._watched_s: Optional[float] = None
+        self.writer, self.left_behind = self._open_writer(config)
 
     def start(self) -> None:
         """Begin to write."""
-        self._finish_interrupted()
+        for minute in self.left_behind.minutes:
+            self.writer.put(self._finished(minute))
         self.writer.start()
         if self._broken is not None:
             log.error("%s", self._broken)
@@ -123,14 +127,21 @@ class StorageSink:
             self._cameras[camera] = MinuteAggregator(camera, metrics, self._new_uid)
             return self._cameras[camera]
 
-    def _open_writer(self, config: StorageConfig) -> HistoryWriter:
+    def _open_writer(self, config: StorageConfig) -> tuple[HistoryWriter, LeftBehind]:
         """Open history; one that is damaged is set aside and said, for watching must go on."""
         try:
-            return HistoryWriter(config, self._minutes, self._own_notice)
+            return self._open_once(config)
         except DamagedHistoryError as error:
-            aside = set_aside(config.path, "damaged")
-            self._broken = f"history was damaged ({error.__cause__}) and begins anew; the former one is {aside}"
-            return HistoryWriter(config, self._minutes, self._own_notice)
+            self._broken = damaged_sentence(error.__cause__, set_aside(config.path, "damaged"))
+            return self._open_once(config)
+
+    def _open_once(self, config: StorageConfig) -> tuple[HistoryWriter, LeftBehind]:
+        writer = HistoryWriter(config, self._minutes, self._own_notice)
+        try:
+            return writer, read_left_behind(writer.connection)
+        except sqlite3.DatabaseError as error:
+            writer.close()
+            raise history_error(config.path, error) from error
 
     def _minutes(self) -> Iterator[Statement]:
         """Say what is new about the minutes of all cameras; called by the writer."""
@@ -142,16 +153,15 @@ class StorageSink:
                 known = self._begun.get(running.camera) == running.uid
                 self._begun[running.camera] = running.uid
                 yield update_minute(running) if known else put_minute(running, closed=False)
+        if self._watched_s is not None and time.monotonic() - self._watched_s >= _WATCHED_EVERY_S:
+            yield self._still_watching()
+
+    def _still_watching(self) -> Statement:
+        self._watched_s = time.monotonic()
+        return put_run(*self._described, watched_utc_s=time.time())
 
     def _finished(self, minute: MinuteAggregate) -> list[Statement]:
         return [put_minute(minute, closed=True), *self._along(minute.uid, minute)]
-
-    def _finish_interrupted(self) -> None:
-        """Finish the minutes that were running when an earlier run was killed."""
-        cursor = self.writer.connection.cursor()
-        cursor.row_factory = sqlite3.Row
-        for row in cursor.execute("SELECT * FROM minute WHERE closed = 0").fetchall():
-            self.writer.put(self._finished(minute_of(row)))
 
     def _own_notice(self, notice: StatusNotice) -> None:
         """Take a notice on storing itself, and hand it on to the others."""
@@ -162,7 +172,7 @@ class StorageSink:
         number = next(self._numbers)
         if number == 1:
             # With the first thing that it stores: a start that is refused later leaves no run.
-            self.writer.put([self._run_row])
+            self.writer.put([self._still_watching()])
         return f"{self.run}-{number}"
 
 

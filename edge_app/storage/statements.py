@@ -18,11 +18,13 @@ class Statement:
         parameters: plain values.
         durable: must outlive a power cut from the commit on; else it may be lost with the last seconds before one
             (never by the process being killed), which spares the flash.
+        urgent: is stored although the disk is nearly full: few, small, and somebody waits for it.
     """
 
     sql: str
     parameters: tuple[Any, ...]
     durable: bool = True
+    urgent: bool = False
 
 
 def add_event(event: StoredEvent) -> Statement:
@@ -80,13 +82,15 @@ def add_alert(alert: StoredAlert) -> Statement:
         """INSERT INTO alert (uid, alert, rule, kind, camera, state, sentence, utc_s) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
         ON CONFLICT (uid) DO NOTHING""",
         (alert.uid, alert.alert, alert.rule, alert.kind, alert.camera, alert.state, alert.sentence, alert.utc_s),
+        urgent=True,
     )
 
 
-def add_run(run: str, started_utc_s: float, version: str, fingerprints: str) -> Statement:
-    """Store with what a run works: version, and a JSON object of fingerprints."""
+def put_run(run: str, started_utc_s: float, version: str, fingerprints: str, watched_utc_s: float) -> Statement:
+    """Store with what a run works (version, and a JSON object of fingerprints), and until when it has watched."""
     return Statement(
-        """INSERT INTO run (id, started_utc_s, version, fingerprints) VALUES (?, ?, ?, ?)
-        ON CONFLICT (id) DO NOTHING""",
-        (run, started_utc_s, version, fingerprints),
+        """INSERT INTO run (id, started_utc_s, version, fingerprints, watched_utc_s) VALUES (?, ?, ?, ?, ?)
+        ON CONFLICT (id) DO UPDATE SET watched_utc_s = excluded.watched_utc_s""",
+        (run, started_utc_s, version, fingerprints, watched_utc_s),
+        durable=False,
     )

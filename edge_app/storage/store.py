@@ -275,25 +275,52 @@ def size_bytes(path: Path) -> int:
     return sum(file.stat().st_size for file in files if file.exists())
 
 
-def unended_alerts(connection: sqlite3.Connection) -> list[StoredAlert]:
-    """Return the alerts whose end was not stored, oldest first."""
+@dataclass(frozen=True)
+class LeftBehind:
+    """What earlier runs left.
+
+    Attributes:
+        minutes: that were running when a run was killed.
+        alerts: whose end was not stored, oldest first.
+        last_told_utc_s: when an alert of a (rule, camera) was last told, in the last day before the newest one.
+        watched_utc_s: when a run last watched or stored something, by the clock of that time; 0 if none did.
+    """
+
+    minutes: tuple[MinuteAggregate, ...]
+    alerts: tuple[StoredAlert, ...]
+    last_told_utc_s: dict[tuple[str, str], float]
+    watched_utc_s: float
+
+
+def read_left_behind(connection: sqlite3.Connection) -> LeftBehind:
+    """Read what earlier runs left.
+
+    Raises:
+        sqlite3.DatabaseError: the database is damaged or can't be read.
+    """
     cursor = connection.cursor()
     cursor.row_factory = sqlite3.Row
-    rows = cursor.execute(
+    minutes = cursor.execute("SELECT * FROM minute WHERE closed = 0").fetchall()
+    alerts = cursor.execute(
         """SELECT * FROM alert WHERE state = 'firing'
         AND alert NOT IN (SELECT alert FROM alert WHERE state = 'recovered') ORDER BY seq"""
-    )
-    return [_alert_of(row) for row in rows]
-
-
-def last_watched_utc_s(connection: sqlite3.Connection) -> float:
-    """Return about when something was last stored, by the clock of that time; 0 if nothing is there."""
+    ).fetchall()
+    told = connection.execute(
+        """SELECT rule, camera, MAX(utc_s) FROM alert WHERE state = 'firing'
+        AND utc_s >= (SELECT MAX(utc_s) FROM alert) - 86400 GROUP BY rule, camera"""
+    ).fetchall()
+    newest = [connection.execute("SELECT MAX(watched_utc_s) FROM run").fetchone()]
     tables = {"minute": "minute_utc_s + watched_s", "event": "end_utc_s", "notice": "utc_s", "alert": "utc_s"}
-    newest = [
+    newest += [
         connection.execute(f"SELECT {time} FROM {table} ORDER BY seq DESC LIMIT 1").fetchone()
         for table, time in tables.items()
     ]
-    return max((row[0] for row in newest if row is not None), default=0.0)
+    return LeftBehind(
+        tuple(minute_of(row) for row in minutes),
+        tuple(_alert_of(row) for row in alerts),
+        {(rule, camera): utc_s for rule, camera, utc_s in told},
+        max((row[0] for row in newest if row is not None and row[0] is not None), default=0.0),
+    )
 
 
 def _alert_of(row: sqlite3.Row) -> StoredAlert:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Optional, Union
 
-from edge_app.alerts.rules import Alert
-from edge_app.alerts.sink import AlertSink, LeftOpen
+from edge_app.alerts.rules import SETTLE_S, Alert, LeftOpen
+from edge_app.alerts.sink import AlertSink
 from edge_app.config import Config, MetricsConfig
 from edge_app.delivery.messages import Message, alert_message, event_message, minute_message, notice_message
 from edge_app.delivery.post_office import PostOffice
@@ -18,7 +17,7 @@ from edge_app.sinks import ResultSink, StatusNotice
 from edge_app.storage.rows import MinuteAggregate, StoredAlert, StoredEvent
 from edge_app.storage.sink import StorageSink
 from edge_app.storage.statements import Statement, add_alert
-from edge_app.storage.store import last_watched_utc_s, unended_alerts
+from edge_app.storage.store import LeftBehind
 
 
 @contextmanager
@@ -55,7 +54,8 @@ def open_sinks(config: Config, metrics: Optional[Mapping[str, MetricsConfig]] = 
             for alert in told:
                 storage.writer.put(_alert_statements(post, alert))
 
-        alerts = AlertSink(config.alerts, places, storage.run, tell, _left_open(storage.writer.connection))
+        left = _left_open(storage.left_behind)
+        alerts = AlertSink(config.alerts, places, storage.run, tell, left, _settle_s(config))
         stack.callback(alerts.close)
         storage.start()
         post.open(storage.writer, alerts.states)
@@ -63,12 +63,17 @@ def open_sinks(config: Config, metrics: Optional[Mapping[str, MetricsConfig]] = 
         yield [storage, alerts]
 
 
-def _left_open(connection: sqlite3.Connection) -> LeftOpen:
+def _left_open(left: LeftBehind) -> LeftOpen:
     alerts = tuple(
-        Alert(row.alert, row.rule, row.kind, row.camera, "firing", row.sentence, row.utc_s)
-        for row in unended_alerts(connection)
+        Alert(row.alert, row.rule, row.kind, row.camera, "firing", row.sentence, row.utc_s) for row in left.alerts
     )
-    return LeftOpen(alerts, time.time() - last_watched_utc_s(connection))
+    return LeftOpen(alerts, left.last_told_utc_s, time.time() - left.watched_utc_s)
+
+
+def _settle_s(config: Config) -> float:
+    """Return how long a camera's fault may take to be noticed again: by then it stalls, or its picture is frozen."""
+    sources = [camera.source for camera in config.for_each_camera().values()]
+    return SETTLE_S + max(max(2 * source.stall_timeout_s, source.frozen_timeout_s) for source in sources)
 
 
 def _message(device: str, uid: str, thing: Union[StoredEvent, StatusNotice, MinuteAggregate]) -> Message:
@@ -84,4 +89,4 @@ def _alert_statements(post: PostOffice, alert: Alert) -> list[Statement]:
     row = StoredAlert(
         message.uid, alert.alert, alert.rule, alert.kind, alert.camera, alert.state, alert.sentence, alert.utc_s,
     )  # fmt: skip
-    return [add_alert(row), *post.put([message])]
+    return [add_alert(row), *post.put([message] if not alert.untold else [])]

@@ -9,14 +9,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Optional
 
 from edge_app.sinks import StatusNotice
 from edge_app.storage import retention
 from edge_app.storage.config import StorageConfig
-from edge_app.storage.lock import writer_lock
-from edge_app.storage.schema import open_for_writing
+from edge_app.storage.lock import damaged_sentence, set_aside, writer_lock
+from edge_app.storage.schema import is_damage, open_for_writing
 from edge_app.storage.statements import Statement
 
 log = logging.getLogger(__name__)
@@ -31,6 +31,8 @@ _RETRY_S = 5.0
 _STOP_S = 10.0
 _MEBIBYTE = 1 << 20
 _OUTBOX_MOST = 100_000
+# Urgent rows that wait beside a queue that is full.
+_URGENT_MORE = 1000
 # What is wrong with one row, not with the database: it must not hold up the others for ever.
 _REFUSED = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.InterfaceError, OverflowError)
 
@@ -40,7 +42,8 @@ class HistoryWriter:
 
     A batch is committed as a whole or not at all. What was committed survives the death of the process at any moment,
     and events, notices and finished minutes a power cut as well. While the disk is nearly full, or refuses, rows wait
-    in memory up to ``config.queue``; what does not fit is counted in ``lost``.
+    in memory up to ``config.queue``; what does not fit is counted in ``lost``. What is urgent is stored on a disk that
+    is nearly full too. A database that turns out to be damaged is set aside and begun anew.
     """
 
     def __init__(
@@ -73,6 +76,7 @@ class HistoryWriter:
         self._lock = threading.Lock()
         self._waiting: deque[Statement] = deque()
         self._told = False
+        self._is_nearly_full = False
         self._ticks = 0
         self._retry_s = 0.0
         self._upkeep_s = monotonic() + min(_UPKEEP_S, 1.0)
@@ -87,7 +91,7 @@ class HistoryWriter:
         except BaseException:
             self._resources.close()
             raise
-        self._resources.callback(self.connection.close)
+        self._resources.callback(self._close_connection)
 
     @property
     def is_open(self) -> bool:
@@ -101,8 +105,9 @@ class HistoryWriter:
     def put(self, statements: Iterable[Statement]) -> None:
         """Hand over statements that belong into one commit; never waits, never raises."""
         batch = list(statements)
+        room = self._config.queue + (_URGENT_MORE if all(statement.urgent for statement in batch) else 0)
         with self._lock:
-            if len(self._waiting) + len(batch) > self._config.queue:
+            if len(self._waiting) + len(batch) > room:
                 self.lost += len(batch)
             else:
                 self._waiting.extend(batch)
@@ -131,6 +136,10 @@ class HistoryWriter:
             log.error("the disk of %s does not answer; what was not stored is lost", self.path.parent)
             return
         self.tick()
+        self.close()
+
+    def close(self) -> None:
+        """Close the database as it is."""
         self._resources.close()
 
     def tick(self) -> None:
@@ -139,6 +148,8 @@ class HistoryWriter:
         self._guard_disk()
         if self.paused is None:
             self._commit()
+        elif self._is_nearly_full:
+            self._commit_urgent()
         if self.paused is None and self._monotonic() >= self._upkeep_s:
             self._upkeep_s = self._monotonic() + _UPKEEP_S
             self._keep_house()
@@ -156,19 +167,48 @@ class HistoryWriter:
         self.put(self._minutes())
         with self._lock:
             batch = list(self._waiting)
-        if not batch:
-            return
-        try:
-            self._write(batch)
-        except sqlite3.DatabaseError as error:
-            self._roll_back()
-            self._pause(
-                f"history cannot be written ({error}); free space on the disk of {self.path.parent}, or check it"
-            )
+        if not batch or not self._try(batch):
             return
         with self._lock:
             for _ in batch:
                 self._waiting.popleft()
+
+    def _commit_urgent(self) -> None:
+        """Commit what can't wait until there is room again."""
+        with self._lock:
+            batch = [statement for statement in self._waiting if statement.urgent]
+        if not batch or not self._try(batch):
+            return
+        done = {id(statement) for statement in batch}
+        with self._lock:
+            self._waiting = deque(statement for statement in self._waiting if id(statement) not in done)
+
+    def _try(self, batch: list[Statement]) -> bool:
+        """Commit a batch; where the database refuses, pause or begin it anew, and return False."""
+        try:
+            self._write(batch)
+            return True
+        except sqlite3.DatabaseError as error:
+            self._roll_back()
+            if is_damage(error):
+                self._begin_anew(error)
+            else:
+                self._pause(
+                    f"history cannot be written ({error}); free space on the disk of {self.path.parent}, or check it"
+                )
+            return False
+
+    def _begin_anew(self, error: sqlite3.Error) -> None:
+        """Set a damaged database aside and make another one: watching, alerts and what is new must go on."""
+        self.connection.close()
+        aside = set_aside(self.path, "damaged")
+        self.connection = open_for_writing(self.path)
+        # Senders know up to where they have sent, and go on from there.
+        above = int(self._utc() * 1000)
+        self.connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('outbox', ?)", (above,))
+        sentence = damaged_sentence(error, aside)
+        log.error("%s", sentence)
+        self._tell(False, sentence)
 
     def _write(self, batch: list[Statement]) -> None:
         """Commit a batch; a row that the database refuses for what it holds is left out, told and counted."""
@@ -195,15 +235,19 @@ class HistoryWriter:
             self.lost_messages += retention.trim_outbox(self.connection, _OUTBOX_MOST)
             if deleted:
                 retention.give_back(self.connection)
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
             self._roll_back()
-            log.warning("history was not cleaned up (%s); it is tried again", error)
+            if is_damage(error):
+                self._begin_anew(error)
+            else:
+                log.warning("history was not cleaned up (%s); it is tried again", error)
 
     def _guard_disk(self) -> None:
         free_mb = shutil.disk_usage(self.path.parent).free / _MEBIBYTE
         # A tenth more than the limit, so that it does not go on and off.
         needed_mb = self._config.min_free_mb * (1.1 if self.paused else 1.0)
-        if free_mb < needed_mb:
+        self._is_nearly_full = free_mb < needed_mb
+        if self._is_nearly_full:
             self._pause(
                 f"history is not stored: {free_mb:.0f} MB are free, storage.min_free_mb is {self._config.min_free_mb}; "
                 f"free space on the disk of {self.path.parent}"
@@ -235,8 +279,14 @@ class HistoryWriter:
             )
 
     def _roll_back(self) -> None:
-        if self.connection.in_transaction:
-            self.connection.execute("ROLLBACK")
+        # A damaged database may refuse that too; its connection is closed next.
+        with suppress(sqlite3.DatabaseError):
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK")
+
+    def _close_connection(self) -> None:
+        # It may be another one than at the start.
+        self.connection.close()
 
     def _tell(self, ok: bool, sentence: str) -> None:
         self._on_notice(StatusNotice("", "storage", ok, sentence, self._utc()))

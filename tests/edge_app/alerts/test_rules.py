@@ -7,7 +7,7 @@ import pytest
 
 from edge_app.alerts.conditions import Quiet, Sustained
 from edge_app.alerts.config import AlertsConfig, QuietHours
-from edge_app.alerts.rules import Alert, RuleBook
+from edge_app.alerts.rules import Alert, LeftOpen, RuleBook
 from edge_app.config import MetricsConfig, parse_config
 from edge_app.errors import UserError
 from edge_app.sinks import StatusNotice
@@ -158,8 +158,9 @@ def left_open(kind="violation", name="r", camera="door", seconds=-100.0, number=
     return Alert(f"before-a{number}", name, kind, camera, "firing", "as it was", NOON + seconds)
 
 
-def restarted(book, *alerts, away_s=60.0):
-    book.book.take_over(alerts, away_s, 0.0, NOON)
+def restarted(book, *alerts, away_s=60.0, last_told=None):
+    told_utc_s = {(alert.rule, alert.camera): alert.utc_s for alert in alerts} if last_told is None else last_told
+    book.book.take_over(LeftOpen(alerts, told_utc_s, away_s), 0.0, NOON)
     return book
 
 
@@ -182,7 +183,24 @@ def test_a_fault_goes_on_after_a_restart_or_is_over_though_no_notice_comes():
     assert lasting.tick(0) + lasting.hear(20, ok=False) + lasting.tick(90) == []
     assert [(a.state, a.alert) for a in lasting.hear(100, ok=True)] == [("recovered", "before-a4")]
     gone = restarted(Book(rule("fault", clear_s=0)), left_open("fault"))
-    assert [(s, a.alert) for s in range(60) for a in gone.tick(s)] == [(40, "before-a4")]
+    assert [a for s in range(100) for a in gone.tick(s)] == []
+    # The model has loaded, a camera is live: from here on it counts that the fault does not show.
+    assert gone.at(100, NOBODY) == []
+    assert [(s, a.alert) for s in range(100, 160) for a in gone.tick(s)] == [(140, "before-a4")]
+
+
+def test_a_violation_is_over_when_its_camera_gives_no_picture_for_long():
+    taken_over = restarted(Book(rule("violation")), left_open())
+    taken_over.hear(1, ok=False)
+    assert [(s, a.state, a.alert) for s in range(0, 1000, 10) for a in taken_over.tick(s)] == [
+        (910, "recovered", "before-a4")
+    ]
+    book = Book(rule("violation"))
+    assert told(book, [(s, CLOSE) for s in range(12)]) == [(10, "firing")]
+    (over,) = [a for s in range(12, 1000) for a in book.tick(s)]
+    assert (over.utc_s, over.sentence) == (NOON + 912, "over: alert 'r' at door, where no picture came for 15 min")
+    # Whoever is there when it comes back makes an alert of their own.
+    assert told(book, [(s, CLOSE) for s in range(1000, 1020)]) == [(1010, "firing")]
 
 
 def test_after_a_long_stop_an_alert_is_over_and_told_anew_if_it_holds_again():
@@ -208,7 +226,7 @@ def test_what_is_no_longer_configured_is_over_at_once(alert):
 
 def test_of_several_open_alerts_of_one_rule_the_newest_goes_on_and_the_others_are_over():
     book = restarted(Book(rule("violation")), left_open(number=4, seconds=-300.0), left_open(number=5))
-    assert [a.alert for a in book.tick(0)] == ["before-a4"]
+    assert [(a.alert, a.untold) for a in book.tick(0)] == [("before-a4", True)]
     assert [(s, a.alert) for s in range(60) for a in book.at(s, NOBODY)] == [(40, "before-a5")]
 
 
@@ -216,6 +234,13 @@ def test_what_ended_while_stopped_is_told_after_quiet_hours():
     quiet = {"start": "11:00", "end": "12:01"}
     book = restarted(Book(rule("violation"), quiet=quiet), left_open(name="gone"))
     assert [s for s in range(90) for _ in book.tick(s)] == [60]
+    loud = restarted(Book(rule("violation", ignore_quiet_hours=True), quiet=quiet), left_open(), away_s=901.0)
+    assert [s for s in range(90) for _ in loud.tick(s)] == [0]
+
+
+def test_cool_down_counts_from_an_alert_that_was_over_before_a_restart():
+    book = restarted(Book(rule("violation", cooldown_s=300)), last_told={("r", "door"): NOON - 100, ("x", "y"): NOON})
+    assert told(book, [(s, CLOSE) for s in range(250)]) == [(200, "firing")]
 
 
 def test_a_condition_of_no_length_holds_at_once_and_clears_after_its_time():

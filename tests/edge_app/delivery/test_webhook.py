@@ -5,6 +5,7 @@ import http.server
 import json
 import socket
 import threading
+import time
 
 import pytest
 
@@ -161,3 +162,16 @@ def test_a_message_is_given_up_after_its_time(outbox, post):
     worker.start()
     wait_until(lambda: worker.given_up == 1)
     worker.stop()
+
+
+def test_a_clock_that_is_set_forward_gives_no_message_up(outbox, post, monkeypatch):
+    post(range(2), channel="hook")
+    wait_until(lambda: len(outbox.waiting("hook", 0, 9)) == 2)
+    a_year_on = time.time() + 365 * 86400
+    monkeypatch.setattr("time.time", lambda: a_year_on)
+    worker = DeliveryWorker("hook", hook("http://127.0.0.1:9/", give_up_h=24), outbox, first_pause_s=0.02)
+    worker.start()
+    wait_until(lambda: worker._failures >= 3)
+    worker.stop()
+    assert worker.given_up == 0
+    assert len(outbox.waiting("hook", 0, 9)) == 2

@@ -33,3 +33,16 @@ def two_people(frames=15, fps=10.0, first=0, apart_m=1.0):
 def with_event(result, number=1, start_s=0.0, end_s=2.0):
     closed = ViolationEvent(number, 1, 2, start_s, end_s, 0.9, 1.1, True)
     return replace(result, closed_events=(closed,))
+
+
+def damage(writer, table):
+    """Overwrite the root pages of a table and its indices, as a broken card may; nothing of them is cached."""
+    connection = writer.connection
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    size = connection.execute("PRAGMA page_size").fetchone()[0]
+    roots = connection.execute("SELECT rootpage FROM sqlite_master WHERE tbl_name = ?", [table]).fetchall()
+    connection.execute("PRAGMA shrink_memory")
+    with writer.path.open("r+b") as stream:
+        for (root,) in roots:
+            stream.seek((root - 1) * size)
+            stream.write(b"\xff" * size)

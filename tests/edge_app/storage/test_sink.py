@@ -9,14 +9,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from edge_app.alerts.rules import SETTLE_S
 from edge_app.config import Config, MetricsConfig
 from edge_app.errors import UserError
 from edge_app.sinks import StatusNotice
 from edge_app.storage import Store
 from edge_app.storage.minutes import MinuteAggregator
-from edge_app.storage.wiring import open_sinks
+from edge_app.storage.store import read_left_behind
+from edge_app.storage.wiring import _settle_s, open_sinks
+from edge_app.storage.writer import HistoryWriter
 from tests.edge_app.scenes import results_of
-from tests.edge_app.storage.made import NOON, two_people, with_event
+from tests.edge_app.storage.made import NOON, damage, two_people, with_event
 from tests.edge_app.waiting import wait_until
 
 
@@ -217,3 +220,40 @@ def test_a_damaged_history_is_set_aside_and_said_and_a_new_one_begun(opened, con
     (aside,) = config.folder.glob("history.sqlite.damaged-*")
     assert str(aside) in notice.sentence
     assert aside.read_bytes().startswith(b"no database")
+
+
+@pytest.mark.parametrize("table", ["minute", "alert", "run"])
+def test_a_history_that_proves_damaged_when_it_is_read_at_the_start_is_set_aside(opened, config, table):
+    sink = opened()
+    sink.accept("door", NOON, with_event(two_people()[-1]))
+    sink.writer.commit_now()
+    sink.close()
+    broken = HistoryWriter(config)
+    damage(broken, table)
+    broken.close()
+    with open_sinks(Config.model_validate({"storage": config.model_dump()})) as sinks:
+        sinks[0].writer.commit_now()
+        assert [(n.kind, n.ok) for n in Store(config.path).notices()] == [("storage", False)]
+    assert len(list(config.folder.glob("history.sqlite.damaged-*"))) >= 1
+
+
+def test_a_run_that_stores_nothing_says_once_a_minute_that_it_still_watches(opened, config, monkeypatch):
+    sink = opened()
+    assert sink.left_behind.watched_utc_s == 0.0
+    sink.notice(StatusNotice("door", "source", False, "the camera is gone; check the cable", NOON))
+    sink.writer.commit_now()
+    first = read_left_behind(sink.writer.connection).watched_utc_s
+    monkeypatch.setattr("edge_app.storage.sink._WATCHED_EVERY_S", 0.0)
+    later = time.time() + 1000.0
+    monkeypatch.setattr("edge_app.storage.sink.time.time", lambda: later)
+    wait_until(lambda: read_left_behind(sink.writer.connection).watched_utc_s == later)
+    assert first < later - 900
+    sink.close()
+    assert opened().left_behind.watched_utc_s == later
+
+
+def test_how_long_a_fault_may_take_to_show_again_is_taken_from_the_cameras():
+    config = Config.model_validate({"source": {"frozen_timeout_s": 100, "stall_timeout_s": 5}})
+    assert _settle_s(config) == SETTLE_S + 100
+    config = Config.model_validate({"source": {"frozen_timeout_s": 0, "stall_timeout_s": 40}})
+    assert _settle_s(config) == SETTLE_S + 80

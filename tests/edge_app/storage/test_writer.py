@@ -7,10 +7,13 @@ from collections import namedtuple
 
 import pytest
 
+from edge_app.delivery.messages import Message
+from edge_app.delivery.outbox import Channel, Outbox, put_messages
 from edge_app.storage import StorageConfig, Store
-from edge_app.storage.statements import Statement, add_event, put_minute
+from edge_app.storage.rows import StoredAlert
+from edge_app.storage.statements import Statement, add_alert, add_event, put_minute
 from edge_app.storage.writer import STEADY_S, HistoryWriter
-from tests.edge_app.storage.made import NOON, event, minute
+from tests.edge_app.storage.made import NOON, damage, event, minute
 
 DAY_S = 86400.0
 
@@ -99,6 +102,59 @@ def test_writing_pauses_with_a_notice_while_the_disk_is_nearly_full_and_loses_no
         assert totals(writer.path) == [1, 1, 1, 1, 5][step]
     assert [(n.kind, n.ok) for n in told] == [("storage", False), ("storage", True)]
     assert "99 MB are free" in told[0].sentence
+    writer.stop()
+    assert writer.lost == 0
+
+
+def test_alerts_are_stored_and_leave_while_the_disk_is_nearly_full(config, clock, monkeypatch):
+    free = 50
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(0, 0, free << 20))
+    config = config.model_copy(update={"min_free_mb": 100, "queue": 10})
+    writer = HistoryWriter(config, utc=clock.utc, monotonic=clock.monotonic)
+    outbox = Outbox(writer.path, writer.put)
+    for number in range(20):
+        writer.put([add_event(event(number))])
+    channel = Channel("hook", frozenset({"alert", "event"}))
+    told = StoredAlert("a1-firing", "a1", "full", "storage", "", "firing", "the disk is nearly full", NOON)
+    message = Message("alert", "", "a1-firing", "{}")
+    writer.put([add_alert(told), *put_messages([channel], [message])])
+    writer.tick()
+    assert writer.paused is not None
+    assert totals(writer.path) == 0
+    assert Store(writer.path).alerts() == [told]
+    (waiting,) = outbox.waiting("hook", 0, 9)
+    outbox.delivered([waiting.seq])
+    writer.tick()
+    assert outbox.waiting("hook", 0, 9) == []
+    free = 500
+    clock.now += 10
+    writer.tick()
+    assert totals(writer.path) == 10
+    assert writer.lost == 10
+    writer.stop()
+
+
+def test_a_database_that_is_damaged_while_it_is_written_is_set_aside_and_begun_anew(config, clock):
+    told = []
+    writer = HistoryWriter(config, on_notice=told.append, utc=clock.utc, monotonic=clock.monotonic)
+    outbox = Outbox(writer.path, writer.put)
+    channel = Channel("hook", frozenset({"event"}))
+    writer.put(add_event(event(number)) for number in range(300))
+    writer.put(put_messages([channel], [Message("event", "", "before", "{}")]))
+    writer.tick()
+    (before,) = outbox.waiting("hook", 0, 9)
+    damage(writer, "event")
+    writer.put([add_event(event(1000)), *put_messages([channel], [Message("event", "", "after", "{}")])])
+    for _ in range(2):
+        clock.now += 10
+        writer.tick()
+    assert [(n.kind, n.ok) for n in told] == [("storage", False)]
+    assert "history was damaged" in told[0].sentence
+    assert [e.uid for e in Store(config.path).events().events] == ["run-1000"]
+    # A sender goes on after what it has sent.
+    assert [message.uid for message in outbox.waiting("hook", before.seq, 9)] == ["after"]
+    assert len(list(config.folder.glob("history.sqlite.damaged-*"))) >= 1
     writer.stop()
     assert writer.lost == 0
 
