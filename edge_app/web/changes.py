@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from edge_app.config import ModelConfig
 from edge_app.errors import UserError, did_you_mean
 from edge_app.web.security.source_hosts import why_refused
 from edge_app.web.settings import Change
@@ -21,6 +22,8 @@ CHANGEABLE: dict[str, tuple[str, ...]] = {
     "model": ("score_threshold", "low_score_threshold", "threads"),
     "source": ("uri", "fps", "loop"),
 }
+# Whoever is found with less than the low score is not hidden.
+_MOST_LOW_SCORE: float = ModelConfig.model_fields["low_score_threshold"].default
 _OF_A_CAMERA = ("source", "metrics")
 # Files, GStreamer descriptions and whatever else FFmpeg would open are for the configuration file alone.
 _SOURCES = re.compile(r"\d{1,3}|/dev/video\d{1,3}|csi:\d{1,2}|(rtsps?|https?)://[^\s\x00-\x1f\x7f\"'\\<>|!]{1,500}")
@@ -63,6 +66,11 @@ def check_values(change: Change) -> None:
     for key, value in change.items():
         if key[-2:] == ("privacy", "people") and value == "show":
             raise UserError("people can be shown by the configuration file only; pick another 'privacy.people' here")
+        if key == ("model", "low_score_threshold") and isinstance(value, (int, float)) and value > _MOST_LOW_SCORE:
+            raise UserError(
+                f"'model.low_score_threshold' can be raised above {_MOST_LOW_SCORE:g} by the configuration file only, "
+                "for people who are found with a lower score are not hidden; give at most that"
+            )
         if key[-2:] == ("source", "uri") and value is not None:
             _check_source(value)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 
@@ -143,46 +142,6 @@ def test_nothing_but_the_model_keeps_the_accelerator_from_the_next_frame(system)
     _, (runner,) = system((Frames(), Watched(0.002), REALTIME))
     wait_until(lambda: runner.state.health()["frames"] >= 3)
     assert ran_in == {"preprocess": "prepare camera0", "invoke": "inference", "decode": "pipeline camera0"}
-
-
-@pytest.mark.parametrize(
-    ("policy", "on_processor", "expected"), [(FAST, True, 19), (FAST, False, 0), (REALTIME, True, 0)]
-)
-def test_all_else_makes_way_for_a_model_on_the_processor_where_no_frame_is_late(policy, on_processor, expected):
-    priorities = {}
-
-    def note(stage):
-        priorities[stage] = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
-
-    class Noted(StandIn):
-        def preprocess(self, image):
-            note("preprocess")
-            return super().preprocess(image)
-
-        def invoke(self, tensor):
-            note("invoke")
-            return super().invoke(tensor)
-
-        def decode(self, outputs, geometry):
-            note("decode")
-            return super().decode(outputs, geometry)
-
-    def opened():
-        note("capture")
-        return Frames()
-
-    inference = InferenceThread()
-    inference.start()
-    usual = os.getpriority(os.PRIO_PROCESS, 0)
-    camera = CameraSource("frames", opened, policy)
-    pipeline = LivePipeline(Config(), Noted(0.001))
-    runner = LiveRunner(camera, pipeline, inference=inference, model_on_processor=on_processor)
-    runner.start()
-    wait_until(lambda: runner.state.health()["frames"] >= 3)
-    runner.stop()
-    inference.stop(time.monotonic() + 2.0)
-    host = max(expected, usual)
-    assert priorities == {"capture": host, "preprocess": host, "invoke": usual, "decode": host}
 
 
 def test_a_model_that_fails_on_a_frame_is_a_fault_and_the_next_frames_go_on(system):

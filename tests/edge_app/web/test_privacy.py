@@ -14,11 +14,20 @@ import pytest
 
 from edge_app.analysis import AnalysisOptions, analyze
 from edge_app.calibration import save_camera
-from edge_app.config import parse_config
+from edge_app.capture.feed import FeedPolicy
+from edge_app.config import Config, parse_config
+from edge_app.live.inference_thread import InferenceThread
+from edge_app.live.live_pipeline import LivePipeline
+from edge_app.live.runner import CameraSource, LiveRunner
 from edge_app.manifest import InputSpec
+from edge_app.motion_gate import MotionGate, MotionGateConfig
+from edge_app.preprocess import InputGeometry
 from edge_app.records import Detections, Frame, Tracks
+from edge_app.render import annotate
 from edge_app.render.privacy import hide_people
 from edge_app.storage.backup import back_up
+from edge_app.tiles.config import TilesConfig
+from edge_app.tiles.tiled_detector import with_tiles
 from edge_app.web.app import create_app
 from tests.edge_app.scenes import CAMERA
 from tests.edge_app.storage.made import event, minute
@@ -137,6 +146,76 @@ def test_no_route_and_no_file_shows_the_marked_person(dashboard, how, mode):
     assert {"camera_calibration_1.yaml", "audit.log", "backup.sqlite"} <= {file.name for file in files}
     for file in files:
         assert not any(has_mark(picture) for picture in pictures_in(file.read_bytes())), file
+
+
+class FindsThePersonNowAndThen:
+    """Finds a weak box where the marked person is: in its first frame only, or only in tiles that show the mark."""
+
+    name, input = "marked", InputSpec(width=160, height=160, dtype="uint8")
+
+    def __init__(self, by_tile):
+        self.by_tile, self.frames = by_tile, 0
+
+    def preprocess(self, image):
+        height, width = image.shape[:2]
+        is_tile = height < 240
+        self.frames += not is_tile
+        finds = is_tile and has_mark(image) if self.by_tile else self.frames == 1
+        return finds, InputGeometry.fit(width, height, 160, 160, "stretch")
+
+    def invoke(self, tensor):
+        time.sleep(0.02)
+        return tensor
+
+    def decode(self, outputs, geometry):
+        weak = Detections(np.array([BOX], np.float32), np.array([0.3], np.float32))
+        return weak if outputs else Detections.empty()
+
+
+class LooksAtPictures:
+    """Makes of each result the picture that a viewer would see."""
+
+    def __init__(self):
+        self.shown, self.found, self.passed_over = [], [], []
+
+    def accept(self, camera, utc_s, result):
+        self.shown.append(has_mark(annotate(marked_picture(), result, None, "pixelate")))
+        self.found.append(len(result.detections) > 0)
+        self.passed_over.append(result.detections.passed_over)
+
+    def use_places(self, camera, metrics):
+        pass
+
+    def notice(self, notice):
+        pass
+
+
+@pytest.mark.parametrize("how", ["frames passed over", "found in one frame only", "in a tile whose turn it is not"])
+def test_whoever_was_found_a_moment_ago_is_shown_in_no_picture(how):
+    gate = MotionGate(MotionGateConfig(look_every_s=1.5)) if how == "frames passed over" else None
+    detector = FindsThePersonNowAndThen(by_tile=how.startswith("in a tile"))
+    tiles = TilesConfig(mode="auto" if detector.by_tile else "off", budget_ms=50)
+    looks = LooksAtPictures()
+    inference = InferenceThread()
+    inference.start()
+    runner = LiveRunner(
+        CameraSource("marked", MarkedSource, FeedPolicy(realtime=True)),
+        LivePipeline(Config(), with_tiles(detector, tiles, None, in_real_time=True)),
+        sinks=[looks],
+        inference=inference,
+        gate=gate,
+    )
+    runner.start()
+    wait_until(lambda: True in looks.found)
+    first = looks.found.index(True)
+    wait_until(lambda: len(looks.shown) > first + 15)
+    runner.stop()
+    inference.stop(time.monotonic() + 2.0)
+    after = slice(first, first + 15)
+    # The danger was there: frames in which nobody was found.
+    assert looks.found[after].count(False) >= 4
+    assert any(looks.passed_over[after]) is (gate is not None)
+    assert not any(looks.shown[after])
 
 
 class FindsTheMarkedTwo:
