@@ -42,14 +42,16 @@ class Detections:
         bbox: (N, 4) float32, source pixels xyxy.
         score: (N,) float32, 0 to 1.
         appearance: (N, D) float32, what they look like (``edge_app.tracking.appearance``); None where not described.
-        blind: (V, 4) float32, source pixels xyxy: parts of the picture that this frame was not looked at in, or less
-            closely than others; who is not found there may be there. None where every part was.
+        unchecked: (V, 4) float32, source pixels xyxy: who was found when parts of the picture were last looked at
+            closely whose turn it is not in this frame; None where there is nobody.
+        passed_over: the frame was not looked at, since nothing moved.
     """
 
     bbox: BoxArray
     score: NDArray[np.float32]
     appearance: Optional[NDArray[np.float32]] = None
-    blind: Optional[BoxArray] = None
+    unchecked: Optional[BoxArray] = None
+    passed_over: bool = False
 
     def __post_init__(self) -> None:
         if self.bbox.shape != (len(self.score), 4):
@@ -60,26 +62,12 @@ class Detections:
 
     def __getitem__(self, selection: BoolArray | IntArray | slice) -> Detections:
         appearance = None if self.appearance is None else self.appearance[selection]
-        return Detections(self.bbox[selection], self.score[selection], appearance, self.blind)
+        return Detections(self.bbox[selection], self.score[selection], appearance, self.unchecked, self.passed_over)
 
     @staticmethod
     def empty(*, passed_over: bool = False) -> Detections:
         """No people; ``passed_over`` where nobody looked, since nothing moved."""
-        blind = np.array([[-np.inf, -np.inf, np.inf, np.inf]], np.float32) if passed_over else None
-        return Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), blind=blind)
-
-    @property
-    def passed_over(self) -> bool:
-        """Whether the frame was not looked at anywhere."""
-        return self.blind is not None and bool(np.isinf(self.blind).all(axis=1).any())
-
-    def is_blind_at(self, boxes: FloatArray | BoxArray) -> BoolArray:
-        """Tell which of (K, 4) boxes have their middle where the frame was not looked at."""
-        if self.blind is None:
-            return np.zeros(len(boxes), np.bool_)
-        middle = ((boxes[:, :2] + boxes[:, 2:]) / 2)[:, None]
-        inside: BoolArray = ((middle >= self.blind[None, :, :2]) & (middle < self.blind[None, :, 2:])).all(axis=2)
-        return inside.any(axis=1)
+        return Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), passed_over=passed_over)
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ from training.prepare.compose_command import compose_set  # noqa: E402
 from training.runtimes.command import runtime_matrix  # noqa: E402
 from training.scene_evaluation.command import evaluate_scene  # noqa: E402
 from training.scene_evaluation.distances_command import evaluate_distances  # noqa: E402
+from training.scene_evaluation.hiding_command import evaluate_hiding  # noqa: E402
 from training.scene_evaluation.tracks_command import evaluate_tracks  # noqa: E402
 from training.simulation.command import simulate_distances  # noqa: E402
 from training.simulation.crowds_command import simulate_crowds  # noqa: E402
@@ -62,6 +63,7 @@ for command in (
     adapt,
     evaluate_scene,
     evaluate_tracks,
+    evaluate_hiding,
     evaluate_distances,
     simulate_distances,
     simulate_crowds,

@@ -42,7 +42,7 @@ def hide_people(image: Image, boxes: BoxArray, mode: PrivacyMode) -> Image:
     if mode == "show":
         return hidden
     interpolation = cv2.INTER_NEAREST if mode == "pixelate" else cv2.INTER_LINEAR
-    for left, top, right, bottom in _grown(boxes, image.shape[1], image.shape[0]).tolist():
+    for left, top, right, bottom in hidden_rectangles(boxes, image.shape[1], image.shape[0]).tolist():
         height, width = bottom - top, right - left
         rows = min(_BLOCKS_HIGH, height)
         columns = min(max(1, round(rows * width / height)), 2 * _BLOCKS_HIGH, width)
@@ -52,7 +52,7 @@ def hide_people(image: Image, boxes: BoxArray, mode: PrivacyMode) -> Image:
     return hidden
 
 
-def _grown(boxes: BoxArray, width: int, height: int) -> np.ndarray:
+def hidden_rectangles(boxes: BoxArray, width: int, height: int) -> np.ndarray:
     """Return (M, 4) integer boxes with their margin, cut to the picture, without those that lie outside."""
     finite = boxes[np.isfinite(boxes).all(axis=1)].astype(np.float64)
     low, high = np.minimum(finite[:, :2], finite[:, 2:]), np.maximum(finite[:, :2], finite[:, 2:])

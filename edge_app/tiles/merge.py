@@ -13,7 +13,7 @@ from edge_app.records import BoolArray, BoxArray, Detections
 from edge_app.tiles.plan import Tile
 
 # Two looks at one person overlap at least this much; two people who pass each other seldom do.
-_SAME_IOU = 0.45
+SAME_IOU = 0.45
 # A box that lies this much inside another one is a part of that person, if it comes from another look.
 _PART_INSIDE = 0.75
 # A box that was cut off by a tile's edge is believed only where no other look shows more of the person.
@@ -57,7 +57,7 @@ def merge_views(views: Sequence[tuple[Detections, Optional[Tile]]], image_size: 
         iou = shared / np.maximum(area[rest] + area[index] - shared, 1e-9)
         inside = shared / np.maximum(np.minimum(area[rest], area[index]), 1e-9)
         limit = np.where(cut[rest], _CUT_INSIDE, _PART_INSIDE)
-        keep[rest[(iou > _SAME_IOU) | (inside > limit)]] = False
+        keep[rest[(iou > SAME_IOU) | (inside > limit)]] = False
     found = Detections(bbox[keep], _as_of_one_look(score[keep]))
     return found[np.argsort(-found.score, kind="stable")]
 

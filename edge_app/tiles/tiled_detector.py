@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Optional
 
 import numpy as np
 
+from edge_app.box_overlap import iou_matrix
 from edge_app.calibration.camera import CameraModel, PinholeCamera
 from edge_app.detector import Detector, at_once
 from edge_app.manifest import InputSpec
 from edge_app.preprocess import InputGeometry
 from edge_app.records import BoxArray, Detections, Image
 from edge_app.tiles.config import TilesConfig
-from edge_app.tiles.merge import merge_views
+from edge_app.tiles.merge import SAME_IOU, merge_views
 from edge_app.tiles.plan import Tile, plan_tiles
 
 _GAIN = 0.1
@@ -29,13 +31,13 @@ class TiledGeometry:
         views: geometry of each view, leading to pixels of the source.
         tiles: of each view; None for the whole picture.
         image_size: width and height of the source, pixels.
-        blind: (V, 4) float32, source pixels xyxy of the tiles whose turn it was not; None where all were looked at.
+        others: tiles whose turn it was not.
     """
 
     views: tuple[InputGeometry, ...]
     tiles: tuple[Optional[Tile], ...]
     image_size: tuple[int, int]
-    blind: Optional[BoxArray] = None
+    others: tuple[Tile, ...] = ()
 
 
 class TiledDetector:
@@ -48,7 +50,13 @@ class TiledDetector:
     """
 
     def __init__(
-        self, detector: Detector, config: TilesConfig, camera: Optional[CameraModel], *, in_real_time: bool
+        self,
+        detector: Detector,
+        config: TilesConfig,
+        camera: Optional[CameraModel],
+        *,
+        in_real_time: bool = False,
+        tiles_a_frame: Optional[int] = None,
     ) -> None:
         """Make one around a detector.
 
@@ -58,6 +66,7 @@ class TiledDetector:
             camera: calibration for the source's size, or None.
             in_real_time: keep to the time budget unless all tiles are asked for; else all are looked at in every frame,
                 which gives the same result every time.
+            tiles_a_frame: so many, whatever time they take.
         """
         self.detector = detector
         self.name = detector.name
@@ -65,11 +74,13 @@ class TiledDetector:
         self.inferences = 0
         self.at_once = at_once(detector)
         self._config = config
+        self._tiles_a_frame = tiles_a_frame
         self._has_budget = in_real_time and config.mode != "on"
         self._lock = threading.Lock()
         self._camera = camera
         self._planned_for: Optional[tuple[int, int]] = None
         self._tiles: tuple[Tile, ...] = ()
+        self._shown_by: dict[Optional[Tile], BoxArray] = {}
         self._looked_at = np.zeros(0, np.int64)
         self._people = np.zeros((0, 4), np.float32)
         self._frames = 0
@@ -93,7 +104,7 @@ class TiledDetector:
     def preprocess(self, image: Image) -> tuple[list[Any], TiledGeometry]:
         """Prepare the whole picture and the tiles whose turn it is."""
         height, width = image.shape[:2]
-        chosen, blind = self._choose((width, height))
+        chosen, others = self._choose((width, height))
         tensor, geometry = self.detector.preprocess(image)
         tensors, views = [tensor], [geometry]
         for tile in chosen:
@@ -101,7 +112,7 @@ class TiledDetector:
             tensor, geometry = self.detector.preprocess(part)
             tensors.append(tensor)
             views.append(geometry.of_part(tile.x, tile.y))
-        return tensors, TiledGeometry(tuple(views), (None, *chosen), (width, height), blind)
+        return tensors, TiledGeometry(tuple(views), (None, *chosen), (width, height), others)
 
     def invoke(self, tensor: list[Any]) -> list[Any]:
         """Run the model on every view."""
@@ -118,30 +129,44 @@ class TiledDetector:
         """Put the boxes of all views into source pixels and merge them."""
         found = [self.detector.decode(output, view) for output, view in zip(outputs, geometry.views)]
         merged = merge_views(list(zip(found, geometry.tiles)), geometry.image_size)
-        return replace(merged, blind=geometry.blind)
+        return replace(merged, unchecked=self._unchecked(found, geometry))
 
-    def _choose(self, image_size: tuple[int, int]) -> tuple[tuple[Tile, ...], Optional[BoxArray]]:
-        """Return the tiles whose turn it is, and the corners of the others, None where there are no others."""
+    def _unchecked(self, found: Sequence[Detections], geometry: TiledGeometry) -> Optional[BoxArray]:
+        """Remember whom only a tile showed; return whom the others showed when their turn was last."""
+        with self._lock:
+            for one, tile in zip(found[1:], geometry.tiles[1:]):
+                coarse = iou_matrix(one.bbox.astype(np.float64), found[0].bbox.astype(np.float64)) > SAME_IOU
+                self._shown_by[tile] = one.bbox[~coarse.any(axis=1)]
+            remembered = [self._shown_by[tile] for tile in geometry.others if tile in self._shown_by]
+        return np.concatenate(remembered) if remembered else None
+
+    def _choose(self, image_size: tuple[int, int]) -> tuple[tuple[Tile, ...], tuple[Tile, ...]]:
+        """Return the tiles whose turn it is, and the others."""
         with self._lock:
             if image_size != self._planned_for:
                 model_size = (self.input.width, self.input.height)
                 self._tiles = plan_tiles(image_size, model_size, self._camera, self._config)
                 self._planned_for = image_size
+                self._shown_by.clear()
                 self._looked_at = np.full(len(self._tiles), -1, np.int64)
             self._frames += 1
             count = self._affordable()
             if count >= len(self._tiles):
-                return self._tiles, None
+                return self._tiles, ()
+            if count == 0:
+                self._shown_by.clear()
+                return (), ()
             # Longest unseen first; among people, a tile's wait counts three times as much.
             waited = (self._frames - self._looked_at) * np.where(self._with_people(), 3, 1)
             rows = np.sort(np.argsort(-waited, kind="stable")[:count])
             self._looked_at[rows] = self._frames
             left = np.delete(np.arange(len(self._tiles)), rows)
-            blind = [_corners(self._tiles[row]) for row in left]
-            return tuple(self._tiles[row] for row in rows), np.array(blind, np.float32)
+            return tuple(self._tiles[row] for row in rows), tuple(self._tiles[row] for row in left)
 
     def _affordable(self) -> int:
         """Return how many tiles fit into the time, beside the whole picture."""
+        if self._tiles_a_frame is not None:
+            return self._tiles_a_frame
         if not self._has_budget:
             return len(self._tiles)
         if self._typical_s == 0:
@@ -158,10 +183,6 @@ class TiledDetector:
             for tile in self._tiles
         ]
         return np.array([bool(row.any()) for row in inside], np.bool_)
-
-
-def _corners(tile: Tile) -> tuple[int, int, int, int]:
-    return tile.x, tile.y, tile.x + tile.width, tile.y + tile.height
 
 
 def with_tiles(

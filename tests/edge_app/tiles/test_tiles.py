@@ -178,6 +178,27 @@ def test_automatic_tiles_keep_to_the_time_and_all_get_their_turn_those_with_peop
     assert looked[detector.tiles[0]] >= 2 * np.median(list(looked.values()))
 
 
+def test_whom_only_a_tile_shows_is_told_of_until_its_turn_comes_again():
+    class Coarse(MarkFinder):
+        def preprocess(self, image):
+            return super().preprocess(image if image.shape[0] < 400 else np.zeros_like(image))
+
+    detector = TiledDetector(Coarse(), TilesConfig(mode="auto", max_tiles=64), None, tiles_a_frame=1)
+    told = []
+    for _ in range(60):
+        tensors, geometry = detector.preprocess(marked(10, 10))
+        found = detector.decode(detector.invoke(tensors), geometry)
+        unchecked = 0 if found.unchecked is None else len(found.unchecked)
+        told.append((len(found), unchecked))
+    first = told.index((1, 0))
+    assert set(told[first:]) == {(1, 0), (0, 1)}
+    assert told[first:].count((0, 1)) >= 3
+    # On a device that has no time for tiles at all nothing is remembered for ever.
+    detector = TiledDetector(MarkFinder(), TilesConfig(mode="auto", max_tiles=64), None, tiles_a_frame=0)
+    tensors, geometry = detector.preprocess(marked(10, 10))
+    assert (len(tensors), geometry.others) == (1, ())
+
+
 def test_offline_all_tiles_are_looked_at_so_that_results_can_be_had_again():
     inner = MarkFinder()
     detector = TiledDetector(inner, TilesConfig(mode="auto", budget_ms=1), None, in_real_time=False)
