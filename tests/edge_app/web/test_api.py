@@ -187,7 +187,10 @@ def test_a_source_is_changed_for_the_next_start_and_its_password_is_not_shown(da
     page = dashboard()
     browser = page.browser()
     answer = browser.send("PATCH", "/api/v1/config", {"changes": {"source": {"uri": "rtsp://u:hunter2@10.0.0.7/a"}}})
-    assert answer.get_json()["needs_restart"] == ["source.uri"]
+    assert answer.get_json()["needs_restart"] == ["source.uri", "source.only_cameras"]
+    assert load_config(page.config_path).source.only_cameras
+    mine = {"changes": {"source": {"only_cameras": False}}}
+    assert browser.send("PATCH", "/api/v1/config", mine).status_code == 400
     assert "hunter2" in page.config_path.read_text()
     assert "hunter2" not in browser.get("/api/v1/config").text
     assert "hunter2" not in (page.folder / "audit.log").read_text()

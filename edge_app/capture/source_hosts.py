@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 _Address = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
 # Cloud services that hand out credentials and are not link-local (Amazon's over IPv6, Alibaba's).
 _METADATA = frozenset({ipaddress.ip_address("fd00:ec2::254"), ipaddress.ip_address("100.100.100.200")})
+_PLAYLISTS = (".m3u8", ".m3u", ".mpd", ".sdp", ".ffconcat")
 
 
 def why_refused(uri: str) -> Optional[str]:
@@ -25,15 +26,41 @@ def why_refused(uri: str) -> Optional[str]:
         return "is no address; correct it"
     if not host:
         return "names no host; give the camera's address"
-    for address in _addresses(host):
-        # ::ffff:127.0.0.1 is 127.0.0.1 in another dress.
-        found = getattr(address, "ipv4_mapped", None) or address
-        if found.is_loopback or found.is_unspecified:
-            return "leads to this device itself; such a source goes into the configuration file"
-        if found.is_link_local or found in _METADATA:
-            return "leads to where clouds keep credentials, which is no camera; give another address"
-        if found.is_multicast or found.is_reserved:
-            return "leads to no single camera; give another address"
+    if parts.path.lower().endswith(_PLAYLISTS):
+        return "is a playlist, which may lead anywhere; such a source goes into the configuration file"
+    return next((reason for address in _addresses(host) if (reason := _why_refused(address))), None)
+
+
+def checked_addresses(host: str) -> list[str]:
+    """Return the addresses that a host's name means now, to be connected to without asking for the name again.
+
+    Raises:
+        ForbiddenHost: one of them is no camera's.
+        OSError: the name is not known now.
+    """
+    found = _addresses(host)
+    if not found:
+        raise OSError(f"{host} is not known")
+    for address in found:
+        reason = _why_refused(address)
+        if reason is not None:
+            raise ForbiddenHost(reason)
+    return [str(address) for address in found]
+
+
+class ForbiddenHost(Exception):
+    """A source leads to where it must not; the message completes a sentence that begins with the source."""
+
+
+def _why_refused(address: _Address) -> Optional[str]:
+    # ::ffff:127.0.0.1 is 127.0.0.1 in another dress.
+    found = getattr(address, "ipv4_mapped", None) or address
+    if found.is_loopback or found.is_unspecified:
+        return "leads to this device itself; such a source goes into the configuration file"
+    if found.is_link_local or found in _METADATA:
+        return "leads to where clouds keep credentials, which is no camera; give another address"
+    if found.is_multicast or found.is_reserved:
+        return "leads to no single camera; give another address"
     return None
 
 
