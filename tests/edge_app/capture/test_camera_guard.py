@@ -404,3 +404,54 @@ def test_a_guard_serves_nothing_but_http_through_its_proxy(camera):
             assert asking.recv(100) == b""
     guard.close()
     assert camera.asked == []
+
+
+class Tls:
+    """Speaks TLS for a server on loopback that does not."""
+
+    def __init__(self, folder, port):
+        files = certificate(folder)
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.load_cert_chain(files["certificate"], files["certificate_key"])
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._to = port
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self):
+        while True:
+            try:
+                one, _ = self._listener.accept()
+            except OSError:
+                return
+            outer = self._context.wrap_socket(one, server_side=True)
+            inner = socket.create_connection(("127.0.0.1", self._to))
+            for a, b in ((outer, inner), (inner, outer)):
+                threading.Thread(target=self._pass_on, args=(a, b), daemon=True).start()
+
+    @staticmethod
+    def _pass_on(a, b):
+        with contextlib.suppress(OSError):
+            while said := a.recv(65536):
+                b.sendall(said)
+        for end in (a, b):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def close(self):
+        self._listener.close()
+
+
+@pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
+def test_rtsps_is_spoken_to_the_camera(tmp_path):
+    camera = RtspCamera()
+    camera.start((160, 128))
+    tls = Tls(tmp_path, camera.port)
+    try:
+        stream = opened(f"rtsps://viewer:s3cret@camera.test:{tls.port}/cam")
+        frames = iter(stream)
+        assert [next(frames).image.shape for _ in range(5)] == [(128, 160, 3)] * 5
+        stream.close()
+    finally:
+        tls.close()
+        camera.kill()
