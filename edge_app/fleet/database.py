@@ -212,7 +212,7 @@ class FleetDatabase:
         psycopg = self._psycopg
         # Too long for an index is an OperationalError to psycopg; what Python cannot encode is none of its errors.
         too_much = psycopg.errors.ProgramLimitExceeded
-        return (psycopg.DataError, psycopg.IntegrityError, too_much, ValueError, OverflowError, TypeError)
+        return (psycopg.DataError, psycopg.IntegrityError, too_much, UnicodeEncodeError)
 
     def _raise_if_gone(self) -> None:
         if self._connection.closed:
