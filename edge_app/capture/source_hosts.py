@@ -55,13 +55,24 @@ class ForbiddenHost(Exception):
 def _why_refused(address: _Address) -> Optional[str]:
     # ::ffff:127.0.0.1 is 127.0.0.1 in another dress.
     found = getattr(address, "ipv4_mapped", None) or address
-    if found.is_loopback or found.is_unspecified:
+    if found.is_loopback or found.is_unspecified or _is_own(found):
         return "leads to this device itself; such a source goes into the configuration file"
     if found.is_link_local or found in _METADATA:
         return "leads to where clouds keep credentials, which is no camera; give another address"
     if found.is_multicast or found.is_reserved:
         return "leads to no single camera; give another address"
     return None
+
+
+def _is_own(address: _Address) -> bool:
+    """Tell whether this device has the address: then it would be reached from that very one. Nothing is sent."""
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((str(address), 9))
+            return ipaddress.ip_address(probe.getsockname()[0].partition("%")[0]) == address
+    except OSError:
+        return False
 
 
 def _addresses(host: str) -> list[_Address]:

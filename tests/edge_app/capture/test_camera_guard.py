@@ -199,6 +199,25 @@ def test_a_name_is_asked_for_again_at_each_connection(inner, monkeypatch):
     assert inner.connections == 0
 
 
+def test_this_device_s_address_in_the_network_is_this_device_too(camera):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            # Sends nothing; 192.0.2.1 is nobody's.
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            pytest.skip("this machine has no network")
+        own = probe.getsockname()[0]
+    assert "this device itself" in (source_hosts.why_refused(f"rtsp://{own}/live") or "")
+    assert source_hosts.why_refused("rtsp://192.0.2.1/live") is None
+    with socket.create_server((own, 0)) as inner:
+        inner.settimeout(0.2)
+        camera.answers["/a.avi"] = (302, {"Location": f"http://{own}:{inner.getsockname()[1]}/a.avi"}, b"")
+        with pytest.raises(SourceLost, match="leads to this device itself"):
+            opened(f"http://camera.test:{camera.port}/a.avi")
+        with pytest.raises(OSError, match="timed out"):
+            inner.accept()
+
+
 def test_no_proxy_in_the_environment_opens_no_way_past_the_guard(camera, inner, monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1,localhost")
     monkeypatch.delenv("NO_PROXY", raising=False)
