@@ -98,7 +98,9 @@ def run(
     changes = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     config = config.model_copy(update={"dashboard": config.dashboard.model_copy(update=changes)})
     if source is not None:
-        config = config.model_copy(update={"source": config.source.model_copy(update={"uri": source}), "cameras": {}})
+        config = config.model_copy(
+            update={"source": config.source.model_copy(update={"uri": source, "only_cameras": False}), "cameras": {}}
+        )
     run_live(config, config_path)
 
 

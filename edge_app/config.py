@@ -43,6 +43,11 @@ class SourceConfig(Section):
         description="video file, folder of pictures, /dev/videoN or N, csi:N, rtsp:// or http:// address, GStreamer "
         "string; the command line wins",
     )
+    only_cameras: bool = Field(
+        False,
+        description="set when uri is set over the network: at each connection, redirect and part of a playlist this "
+        "device itself and cloud credentials are refused",
+    )
     fps: Optional[float] = Field(
         None, gt=0, le=1000, description="true frame rate of a recorded video whose container states a wrong one"
     )

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from edge_app.capture.address import parse_address
+from edge_app.capture.ffmpeg_options import ffmpeg_options
 from edge_app.config import SourceConfig
 from edge_app.errors import UserError
 from edge_app.records import Frame
@@ -151,7 +152,7 @@ class VideoFile:
     def _rewind(self) -> None:
         self._capture.release()
         # It could be decoded before; only where it can't be opened any more is the reason looked for.
-        capture = cv2.VideoCapture(str(self._path))
+        capture = _open_file(self._path)
         self._capture = capture if capture.isOpened() else _open_capture(self._path)
         self._index_in_pass = 0
         self._offset_s = self._last_time_s + 1.0 / self.fps
@@ -169,11 +170,17 @@ def _open_capture(path: Path) -> cv2.VideoCapture:
         raise UserError(f"video {path} cannot be read ({error.strerror}); check its permissions") from error
     if is_empty:
         raise UserError(f"video {path} is empty; record or copy it again")
-    capture = cv2.VideoCapture(str(path))
+    capture = _open_file(path)
     if not capture.isOpened():
         raise UserError(f"{path} is not a video that can be decoded, or its header is cut off; record or copy it again")
     if not capture.grab():
         raise UserError(f"no frame of {path} can be decoded; record or copy it again")
     # Back to the first frame: seeking is not exact in every container, opening again is.
     capture.release()
-    return cv2.VideoCapture(str(path))
+    return _open_file(path)
+
+
+def _open_file(path: Path) -> cv2.VideoCapture:
+    # What a camera of another thread is opened with would keep FFmpeg from files.
+    with ffmpeg_options():
+        return cv2.VideoCapture(str(path))

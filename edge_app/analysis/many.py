@@ -55,6 +55,8 @@ Work = Callable[[AnalysisOptions], Outcome]
 def find_videos(where: Path, out: Optional[Path] = None) -> list[tuple[Path, Path]]:
     """Return every video with the folder, relative to the output folder, that its results go into.
 
+    A video that several names or links lead to is returned once. It keeps its folder from run to run.
+
     Args:
         where: a folder, which is searched with all folders in it but hidden ones, or a text file with a path in each
             line.
@@ -67,11 +69,12 @@ def find_videos(where: Path, out: Optional[Path] = None) -> list[tuple[Path, Pat
         videos = sorted(path for path in where.rglob("*") if _is_video(path, where, out))
         if not videos:
             raise UserError(f"no video lies in {where}; known endings are {', '.join(sorted(VIDEO_ENDINGS))}")
-        return [(path, path.relative_to(where)) for path in videos]
-    videos = _listed(where)
-    parents = [path.resolve().parent for path in videos]
-    shared = Path(*_common_parts(parents))
-    return [(path, path.resolve().relative_to(shared)) for path in videos]
+        # A file that lies here under its own name keeps it, whatever the links to it are called.
+        own_first = sorted(videos, key=lambda path: path.resolve() != where.resolve() / path.relative_to(where))
+        return sorted((path, path.relative_to(where)) for path in _each_once(own_first).values())
+    videos = list(_each_once(_listed(where)))
+    shared = Path(*_common_parts([path.parent for path in videos]))
+    return [(path, path.relative_to(shared)) for path in videos]
 
 
 def analyze_one(options: AnalysisOptions) -> Outcome:
@@ -229,7 +232,17 @@ def _listed(where: Path) -> list[Path]:
         found.append(path)
     if not found:
         raise UserError(f"{where} lists no video; write a path into each line")
-    return list(dict.fromkeys(found))
+    return found
+
+
+def _each_once(paths: list[Path]) -> dict[Path, Path]:
+    """Return the first path to each file, by what it resolves to."""
+    first: dict[Path, Path] = {}
+    for path in paths:
+        known = first.setdefault(path.resolve(), path)
+        if known is not path:
+            log.info("%s is the video %s again; it is analysed once", path, known)
+    return first
 
 
 def _common_parts(parents: list[Path]) -> list[str]:

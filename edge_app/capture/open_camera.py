@@ -35,4 +35,4 @@ def open_camera(config: SourceConfig) -> Source:
         return VideoFile(Path(address.text), fps=config.fps, loop=config.loop)
     if address.kind == "folder":
         return ImageFolder(Path(address.text), fps=config.fps, loop=config.loop)
-    return OpenCVStream(address, config.stall_timeout_s, config.size, config.max_fps)
+    return OpenCVStream(address, config.stall_timeout_s, config.size, config.max_fps, config.only_cameras)

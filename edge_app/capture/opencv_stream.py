@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,11 +11,12 @@ import cv2
 import numpy as np
 
 from edge_app.capture.address import SourceAddress
+from edge_app.capture.camera_guard import CameraGuard
+from edge_app.capture.ffmpeg_options import ffmpeg_options
 from edge_app.capture.media_clock import MediaClock
 from edge_app.errors import UserError
 from edge_app.records import Frame
 
-_FFMPEG_OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 # A stream without a frame rate; only used to say how long one frame lasts.
 _USUAL_FPS = 25.0
 
@@ -39,7 +39,12 @@ class OpenCVStream:
     """
 
     def __init__(
-        self, address: SourceAddress, timeout_s: float, size: Optional[tuple[int, int]] = None, fps: float | None = None
+        self,
+        address: SourceAddress,
+        timeout_s: float,
+        size: Optional[tuple[int, int]] = None,
+        fps: float | None = None,
+        only_cameras: bool = False,
     ) -> None:
         """Connect.
 
@@ -48,16 +53,22 @@ class OpenCVStream:
             timeout_s: for opening and for each frame, where the backend can do that.
             size: width and height to ask a USB camera for.
             fps: frame rate to ask a USB camera for.
+            only_cameras: let a stream lead to cameras only, by redirects and playlists too.
 
         Raises:
-            UserError: this build of OpenCV cannot open such a source at all.
+            UserError: this build of OpenCV cannot open such a source at all, or ``only_cameras`` cannot be kept.
             SourceLost: nothing answers.
         """
         self.name = address.name
         self.frame_count: Optional[int] = None
-        self._capture = _open(address, timeout_s)
-        if not self._capture.isOpened():
-            raise SourceLost(_why_closed(address))
+        self._guard = CameraGuard(address.text, timeout_s) if only_cameras and address.kind == "stream" else None
+        try:
+            self._capture = _open(address, timeout_s, self._guard)
+            if not self._capture.isOpened():
+                raise SourceLost(_why_closed(address, self._guard))
+        except BaseException:
+            self._close_guard()
+            raise
         if address.kind == "device":
             # Motion JPEG first: raw pictures of more than VGA do not fit through USB 2 at full rate.
             self._capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter_fourcc(*"MJPG"))  # type: ignore[attr-defined]
@@ -95,9 +106,14 @@ class OpenCVStream:
     def close(self) -> None:
         """Disconnect."""
         self._capture.release()
+        self._close_guard()
+
+    def _close_guard(self) -> None:
+        if self._guard is not None:
+            self._guard.close()
 
 
-def _open(address: SourceAddress, timeout_s: float) -> Any:
+def _open(address: SourceAddress, timeout_s: float, guard: Optional[CameraGuard]) -> Any:
     if address.kind in ("device", "csi"):
         path = _device_path(address)
         if not path.exists():
@@ -110,14 +126,15 @@ def _open(address: SourceAddress, timeout_s: float) -> Any:
                 "use the system's package (Debian: python3-opencv in an environment with --system-site-packages)"
             )
         return cv2.VideoCapture(address.text, cv2.CAP_GSTREAMER)
-    # Over UDP a lost packet smears the picture until the next key frame, and detections with it.
-    os.environ.setdefault(_FFMPEG_OPTIONS, "rtsp_transport;tcp")
     timeout_ms = int(1000 * timeout_s)
-    return cv2.VideoCapture(
-        address.text,
-        cv2.CAP_FFMPEG,
-        [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, timeout_ms, cv2.CAP_PROP_READ_TIMEOUT_MSEC, timeout_ms],
-    )
+    with ffmpeg_options(guard.options if guard else "") as has_options:
+        if guard is not None:
+            guard.on_options = has_options
+        return cv2.VideoCapture(
+            guard.url if guard else address.text,
+            cv2.CAP_FFMPEG,
+            [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, timeout_ms, cv2.CAP_PROP_READ_TIMEOUT_MSEC, timeout_ms],
+        )
 
 
 def _device_path(address: SourceAddress) -> Path:
@@ -131,8 +148,10 @@ def _has_gstreamer() -> bool:
     return any("YES" in line for line in lines)
 
 
-def _why_closed(address: SourceAddress) -> str:
+def _why_closed(address: SourceAddress, guard: Optional[CameraGuard]) -> str:
     if address.kind in ("device", "csi"):
         path = _device_path(address)
         return f"camera {path} cannot be opened; close other programs that use it and check its permissions"
+    if guard is not None and guard.refusal is not None:
+        return f"{address.name} {guard.refusal} (source.only_cameras is set)"
     return f"{address.name} does not answer; check address, password, network and that the camera is on"

@@ -17,6 +17,7 @@ from edge_app.secret import read_secret
 _PREFIX = click.option(
     "--prefix", default="edge-social-distancing", show_default=True, help="first level of the topics"
 )
+_LOOK_S = 0.2
 _JSON = click.option("--json", "as_json", is_flag=True, help="print JSON")
 
 
@@ -60,7 +61,7 @@ def ingest(
     database: str,
     prefix: str,
 ) -> None:
-    """Take all devices' messages from the broker into PostgreSQL until told to stop."""
+    """Take all devices' messages from the broker into PostgreSQL until told to stop or it fails."""
     from edge_app.fleet.ingest import FleetIngest, IngestOptions  # noqa: PLC0415 - keeps --help quick
 
     mask_secrets_in_logs()
@@ -74,9 +75,16 @@ def ingest(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     receiver.start()
-    stop.wait()
+    while not receiver.ended.is_set():
+        if stop.wait(_LOOK_S):
+            break
     receiver.stop()
-    click.echo(f"{receiver.stored} messages stored, {receiver.doubled} came again, {receiver.refused} refused")
+    click.echo(
+        f"{receiver.stored} messages stored, {receiver.doubled} came again, {receiver.refused} refused, "
+        f"{receiver.held} not taken by the database"
+    )
+    if receiver.failure is not None:
+        raise receiver.failure
 
 
 @fleet.command()

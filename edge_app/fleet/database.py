@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Union
 
 from edge_app.delivery.messages import AlertMessage, EventMessage, MinuteMessage, NoticeMessage
@@ -46,10 +47,50 @@ MIGRATIONS: tuple[str, ...] = (
     );
     CREATE INDEX alert_by_time ON alert (utc);
     """,
+    """
+    CREATE TABLE refused (
+        number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, device text NOT NULL, id text NOT NULL,
+        reason text NOT NULL, payload bytea NOT NULL, received_utc timestamptz NOT NULL
+    );
+    """,
 )
 KINDS = ("event", "minute", "notice", "alert")
 # Taken by whoever migrates, so that two that start at once do not collide.
 _MIGRATION_LOCK = 736_114
+# Whoever sends nothing but nonsense must not fill the disk.
+_MOST_REFUSED = 1000
+
+
+@dataclass(frozen=True)
+class RefusedMessage:
+    """A message that can never be stored where it belongs.
+
+    Attributes:
+        device: by its topic.
+        id: of the message; empty where it has none that can be read.
+        reason: one sentence.
+        payload: as it came, or its beginning.
+    """
+
+    device: str
+    id: str
+    reason: str
+    payload: bytes
+
+
+@dataclass
+class StoreResult:
+    """What became of a batch.
+
+    Attributes:
+        new: how many were not there before.
+        unfit: by place in the batch, why the database can never store the message.
+        held: by place in the batch, why the message could not be stored this time; it is to be tried again.
+    """
+
+    new: int = 0
+    unfit: dict[int, str] = field(default_factory=dict)
+    held: dict[int, str] = field(default_factory=dict)
 
 
 def load_psycopg() -> Any:
@@ -89,29 +130,60 @@ class FleetDatabase:
         """Let go of the database."""
         self._connection.close()
 
-    def store(self, messages: Iterable[FleetMessage]) -> tuple[int, list[str]]:
-        """Store messages in one transaction; those that are there already stay as they are.
-
-        Returns:
-            How many were new, and the ids of those whose values the database refuses.
+    def store(self, messages: Iterable[FleetMessage]) -> StoreResult:
+        """Store messages, in one transaction where all can be stored; those that are there already stay as they are.
 
         Raises:
-            psycopg.OperationalError: the database is gone; nothing was stored.
+            psycopg.OperationalError, psycopg.InterfaceError: the database is gone; some may be stored.
         """
         batch = list(messages)
         try:
             with self._connection.transaction(), self._connection.cursor() as cursor:
-                return sum(self._insert(cursor, kind, batch) for kind in KINDS), []
-        except self._psycopg.DataError:
-            return self._store_singly(batch)
+                return StoreResult(sum(self._insert(cursor, kind, batch) for kind in KINDS))
+        except self._unfit_errors():
+            pass
+        except (self._psycopg.OperationalError, self._psycopg.InterfaceError):
+            raise
+        except self._psycopg.Error:
+            self._raise_if_gone()
+        return self._store_singly(batch)
 
-    def set_status(self, online: Mapping[str, bool]) -> None:
-        """Store which devices came or went, now."""
+    def set_status(self, online: Mapping[str, bool]) -> dict[str, str]:
+        """Store which devices came or went, now.
+
+        Returns:
+            By device, why its name can never be stored.
+
+        Raises:
+            psycopg.Error: the database is gone or refuses whatever the name is.
+        """
+        unfit = {}
+        try:
+            self._set_status(online)
+        except self._unfit_errors():
+            for name, state in online.items():
+                try:
+                    self._set_status({name: state})
+                except self._unfit_errors() as error:
+                    self._raise_if_gone()
+                    unfit[name] = _one_line(error)
+        return unfit
+
+    def set_aside(self, messages: Iterable[RefusedMessage]) -> None:
+        """Keep what cannot be stored, so that a person can look at it: the latest thousand.
+
+        Raises:
+            psycopg.Error: the database is gone.
+        """
+        rows = [(_plain(m.device), _plain(m.id), _plain(m.reason), m.payload) for m in messages]
         with self._connection.transaction(), self._connection.cursor() as cursor:
             cursor.executemany(
-                """INSERT INTO device (name, online, status_utc) VALUES (%s, %s, now())
-                ON CONFLICT (name) DO UPDATE SET online = excluded.online, status_utc = excluded.status_utc""",
-                list(online.items()),
+                "INSERT INTO refused (device, id, reason, payload, received_utc) "
+                "VALUES (%s, %s, %s, %s, clock_timestamp())",
+                rows,
+            )
+            cursor.execute(
+                "DELETE FROM refused WHERE number <= (SELECT max(number) FROM refused) - %s", (_MOST_REFUSED,)
             )
 
     def query(self, sql: str, parameters: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
@@ -120,17 +192,39 @@ class FleetDatabase:
             cursor.execute(sql, list(parameters))
             return list(cursor.fetchall())
 
-    def _store_singly(self, batch: list[FleetMessage]) -> tuple[int, list[str]]:
+    def _store_singly(self, batch: list[FleetMessage]) -> StoreResult:
         """Store one after the other, so that one message does not hold up the others."""
-        new = 0
-        refused = []
-        for message in batch:
+        result = StoreResult()
+        for place, message in enumerate(batch):
             try:
                 with self._connection.transaction(), self._connection.cursor() as cursor:
-                    new += self._insert(cursor, message.kind, [message])
-            except self._psycopg.DataError:
-                refused.append(message.id)
-        return new, refused
+                    result.new += self._insert(cursor, message.kind, [message])
+            except self._unfit_errors() as error:
+                self._raise_if_gone()
+                result.unfit[place] = _one_line(error)
+            except self._psycopg.Error as error:
+                self._raise_if_gone()
+                result.held[place] = _one_line(error)
+        return result
+
+    def _unfit_errors(self) -> tuple[type[Exception], ...]:
+        """Return what is raised for values that no later try can store."""
+        psycopg = self._psycopg
+        # Too long for an index is an OperationalError to psycopg; what Python cannot encode is none of its errors.
+        too_much = psycopg.errors.ProgramLimitExceeded
+        return (psycopg.DataError, psycopg.IntegrityError, too_much, UnicodeEncodeError)
+
+    def _raise_if_gone(self) -> None:
+        if self._connection.closed:
+            raise self._psycopg.OperationalError("the connection to the database is lost")
+
+    def _set_status(self, online: Mapping[str, bool]) -> None:
+        with self._connection.transaction(), self._connection.cursor() as cursor:
+            cursor.executemany(
+                """INSERT INTO device (name, online, status_utc) VALUES (%s, %s, now())
+                ON CONFLICT (name) DO UPDATE SET online = excluded.online, status_utc = excluded.status_utc""",
+                list(online.items()),
+            )
 
     def _insert(self, cursor: Any, kind: str, messages: list[FleetMessage]) -> int:
         rows = [_row(message) for message in messages if message.kind == kind]
@@ -184,3 +278,12 @@ def _placeholder(field: str) -> str:
     if field.endswith("utc_s"):
         return f"to_timestamp({value})"
     return f"{value}::jsonb" if field == "heat" else value
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _plain(text: str) -> str:
+    """Return text that PostgreSQL takes: no zero characters, no halves of surrogate pairs."""
+    return text.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")

@@ -2,7 +2,8 @@
 
 A message is confirmed, to the broker and to its device, only after it has been committed. What comes twice has the
 same id and is stored once. So nothing is lost while broker, database or this program are down: devices keep it and
-send it again.
+send it again. What can never be stored is set aside in the table ``refused``, counted, logged, and refused to its
+device. What can't be stored now waits unconfirmed and is tried again, while other messages go on.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any, Optional
 
 from edge_app.delivery.messages import parse_message
 from edge_app.errors import UserError
-from edge_app.fleet.database import FleetDatabase, FleetMessage, load_psycopg
+from edge_app.fleet.database import FleetDatabase, FleetMessage, RefusedMessage, StoreResult, load_psycopg
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +29,9 @@ _QUEUE = 10_000
 _RETRY_S = 1.0
 _LONGEST_RETRY_S = 30.0
 _LONGEST_BYTES = 1 << 20
+_KEPT_BYTES = 1 << 16
+# More than these wait in the broker and at the devices.
+_MOST_HELD = 5000
 
 
 @dataclass(frozen=True)
@@ -57,8 +61,15 @@ class IngestOptions:
 
 @dataclass(frozen=True)
 class _Taken:
-    """A message as it came."""
+    """A message as it came.
 
+    Attributes:
+        connection: number of the connection to the broker; ``mid`` means something in it only.
+        mid: the broker's number of the message.
+        device: by the topic.
+    """
+
+    connection: int
     mid: int
     device: str
     payload: bytes
@@ -69,7 +80,10 @@ class FleetIngest:
 
     Attributes:
         stored, doubled, refused: messages so far; doubled ones had been stored before.
+        held: messages that the database does not take now; they are tried again.
         listening: set while the broker hands over what comes.
+        ended: set once nothing is taken any more, after ``stop`` or a failure.
+        failure: what ended it; None after ``stop``.
     """
 
     def __init__(self, options: IngestOptions) -> None:
@@ -82,14 +96,26 @@ class FleetIngest:
         self.doubled = 0
         self.refused = 0
         self.listening = threading.Event()
+        self.ended = threading.Event()
+        self.failure: Optional[Exception] = None
         self._options = options
         self._psycopg = load_psycopg()
         self._taken: queue.Queue[_Taken] = queue.Queue(_QUEUE)
         self._statuses: queue.Queue[tuple[str, bool]] = queue.Queue(_QUEUE)
+        self._statuses_left: dict[str, bool] = {}
+        self._connection = 0
+        self._held: list[_Taken] = []
+        self._held_due_s = 0.0
+        self._held_pause_s = _RETRY_S
         self._database: Optional[FleetDatabase] = None
         self._stopping = threading.Event()
         self._client = self._make_client()
         self._thread = threading.Thread(target=self._run, name="ingest", daemon=True)
+
+    @property
+    def held(self) -> int:
+        """Return how many messages wait for another try."""
+        return len(self._held)
 
     def start(self) -> None:
         """Begin."""
@@ -135,6 +161,7 @@ class FleetIngest:
         if reason.is_failure:
             log.error("the broker refused the connection (%s); check name and password", reason)
             return
+        self._connection += 1
         kinds = ("event", "minute", "notice", "alert")
         topics = [f"{self._options.prefix}/+/{kind}/+" for kind in kinds]
         client.subscribe([(topic, 1) for topic in (*topics, f"{self._options.prefix}/+/status")])
@@ -148,29 +175,46 @@ class FleetIngest:
             client.ack(message.mid, message.qos)
             return
         try:
-            self._taken.put_nowait(_Taken(message.mid, device, bytes(message.payload)))
+            self._taken.put_nowait(_Taken(self._connection, message.mid, device, bytes(message.payload)))
         except queue.Full:
             # Not confirmed, so its device sends it again.
             log.warning("messages come faster than the database takes them; some come again later")
 
     def _run(self) -> None:
+        try:
+            self._take_until_stopped()
+        except Exception as error:
+            # Nothing that waits is confirmed, so the broker hands it over again after the next start.
+            log.exception("the receiver fails; what is not confirmed comes again after the next start")
+            self.failure = error
+        finally:
+            self.ended.set()
+
+    def _take_until_stopped(self) -> None:
         pause_s = _RETRY_S
         batch: list[_Taken] = []
         while not self._stopping.is_set():
             try:
+                # At once, not with the first message: whoever starts it sees in the log what is wrong.
+                self._connected()
                 batch = batch or self._gather()
                 self._store_statuses()
                 self._store(batch)
                 batch = []
+                self._store_held()
                 pause_s = _RETRY_S
-            except (self._psycopg.OperationalError, self._psycopg.InterfaceError) as error:
-                log.error("the database is not there (%s); it is tried again", " ".join(str(error).split()))
+            except self._psycopg.Error as error:
+                # Whatever the database says: that a message can never be stored is told apart in ``FleetDatabase``.
+                log.error("the database cannot be used (%s); it is tried again", " ".join(str(error).split()))
                 self._drop_database()
                 self._stopping.wait(pause_s)
                 pause_s = min(2 * pause_s, _LONGEST_RETRY_S)
 
     def _gather(self) -> list[_Taken]:
         """Wait a moment for messages and return those that came."""
+        if len(self._held) >= _MOST_HELD:
+            self._stopping.wait(_GATHER_S)
+            return []
         try:
             batch = [self._taken.get(timeout=_GATHER_S)]
         except queue.Empty:
@@ -184,59 +228,87 @@ class FleetIngest:
         return batch
 
     def _store(self, batch: list[_Taken]) -> None:
-        """Commit a batch, then confirm it."""
+        """Commit a batch, then confirm it; what the database does not take now is held."""
         if not batch:
             return
-        good: list[FleetMessage] = []
-        refused: dict[str, list[str]] = defaultdict(list)
+        good: list[tuple[_Taken, FleetMessage]] = []
+        refused: list[tuple[_Taken, RefusedMessage]] = []
         for taken in batch:
             try:
-                good.append(_parse(taken))
+                good.append((taken, _parse(taken)))
             except ValueError as error:
-                self._refuse(refused, taken, str(error))
-        new, unfit = self._connected().store(good)
-        for message in good:
-            if message.id in unfit:
-                self._refuse_id(refused, message.device, message.id, "its values do not fit into the database")
-        good = [message for message in good if message.id not in unfit]
-        self.stored += new
-        self.doubled += len(good) - new
-        self._confirm(batch, good, refused)
+                refused.append((taken, _refused(taken, str(error))))
+        result = self._connected().store(message for _, message in good)
+        for place, reason in result.unfit.items():
+            taken = good[place][0]
+            refused.append((taken, _refused(taken, f"the database cannot store its values ({reason})")))
+        if refused:
+            self._connected().set_aside(kept for _, kept in refused)
+        stored = [pair for place, pair in enumerate(good) if place not in result.unfit and place not in result.held]
+        self.stored += result.new
+        self.doubled += len(stored) - result.new
+        self.refused += len(refused)
+        for _, kept in refused:
+            log.error("a message of %s is refused and set aside (%s)", kept.device, kept.reason)
+        self._hold([good[place][0] for place in result.held], result)
+        self._confirm([*(taken for taken, _ in stored), *(taken for taken, _ in refused)],
+                      [message for _, message in stored], [kept for _, kept in refused])  # fmt: skip
 
-    def _confirm(self, batch: list[_Taken], good: list[FleetMessage], refused: dict[str, list[str]]) -> None:
+    def _store_held(self) -> None:
+        """Try again what the database did not take, each time after a longer pause."""
+        if not self._held or time.monotonic() < self._held_due_s:
+            return
+        held, self._held = self._held, []
+        self._held_pause_s = min(2 * self._held_pause_s, _LONGEST_RETRY_S)
+        try:
+            self._store(held)
+        except self._psycopg.Error:
+            self._held = held
+            raise
+        if not self._held:
+            self._held_pause_s = _RETRY_S
+            log.info("the %d messages that waited are stored", len(held))
+
+    def _hold(self, taken: list[_Taken], result: StoreResult) -> None:
+        if not taken:
+            return
+        if not self._held:
+            self._held_due_s = time.monotonic() + self._held_pause_s
+        self._held += taken
+        log.error(
+            "%d messages wait, unconfirmed, since the database does not take them now (%s); the others go on",
+            len(self._held),
+            next(iter(result.held.values())),
+        )
+        if result.new == 0:
+            # A fresh connection heals what the old one brought about, and brings the schema up to date.
+            self._drop_database()
+
+    def _confirm(self, batch: list[_Taken], good: list[FleetMessage], refused: list[RefusedMessage]) -> None:
         ids: dict[str, list[str]] = defaultdict(list)
+        refused_ids: dict[str, list[str]] = defaultdict(list)
         for message in good:
             ids[message.device].append(message.id)
-        for device in ids.keys() | refused.keys():
-            said = {"ids": ids[device], "refused": refused[device]}
+        for kept in refused:
+            if kept.id:
+                refused_ids[kept.device].append(kept.id)
+        for device in ids.keys() | refused_ids.keys():
+            said = {"ids": ids[device], "refused": refused_ids[device]}
             self._client.publish(f"{self._options.prefix}/{device}/ack", json.dumps(said), qos=1)
         for taken in batch:
-            self._client.ack(taken.mid, 1)
-
-    def _refuse(self, refused: dict[str, list[str]], taken: _Taken, reason: str) -> None:
-        uid = _id_of(taken.payload)
-        first_line = reason.splitlines()[0] if reason else "unreadable"
-        self._refuse_id(refused, taken.device, uid, first_line)
-
-    def _refuse_id(self, refused: dict[str, list[str]], device: str, uid: str, reason: str) -> None:
-        self.refused += 1
-        log.error("a message of %s is refused (%s)", device, reason)
-        if uid:
-            refused[device].append(uid)
+            # On a later connection the number may be that of another message, which is not stored yet.
+            if taken.connection == self._connection:
+                self._client.ack(taken.mid, 1)
 
     def _store_statuses(self) -> None:
-        statuses: dict[str, bool] = {}
         while not self._statuses.empty():
             device, online = self._statuses.get()
-            statuses[device] = online
-        if not statuses:
+            self._statuses_left[device] = online
+        if not self._statuses_left:
             return
-        try:
-            self._connected().set_status(statuses)
-        except (self._psycopg.OperationalError, self._psycopg.InterfaceError):
-            for status in statuses.items():
-                self._statuses.put(status)
-            raise
+        for device, reason in self._connected().set_status(self._statuses_left).items():
+            log.error("the status of device %.100s cannot be stored (%s)", device, reason)
+        self._statuses_left = {}
 
     def _connected(self) -> FleetDatabase:
         if self._database is None:
@@ -265,11 +337,16 @@ def _parse(taken: _Taken) -> FleetMessage:
     return message
 
 
+def _refused(taken: _Taken, reason: str) -> RefusedMessage:
+    first_line = reason.splitlines()[0] if reason else "unreadable"
+    return RefusedMessage(taken.device, _id_of(taken.payload), first_line, taken.payload[:_KEPT_BYTES])
+
+
 def _id_of(payload: bytes) -> str:
     """Return the id of a message that does not fit the schema, empty where it has none."""
     try:
         said = json.loads(payload[:_LONGEST_BYTES])
-    except ValueError:
+    except (ValueError, RecursionError):
         return ""
     uid = said.get("id") if isinstance(said, dict) else None
     return uid if isinstance(uid, str) else ""

@@ -57,7 +57,7 @@ def check(config_path: Optional[Path], file: Optional[Path]) -> None:
 
 
 @storage.command()
-@click.argument("kind", type=click.Choice(["events", "minutes", "notices"]))
+@click.argument("kind", type=click.Choice(["events", "minutes", "notices", "alerts"]))
 @click.option("--format", "form", type=click.Choice(["csv", "json"]), default="csv", show_default=True)
 @click.option("--from", "start", type=_TIME, help="UTC; what starts then or later")
 @click.option("--to", "end", type=_TIME, help="UTC; what starts before")

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from edge_app.storage.store import Store, TimeRange
 
 Row = dict[str, Any]
-ExportKind = Literal["events", "minutes", "notices"]
+ExportKind = Literal["events", "minutes", "notices", "alerts"]
 
 EVENT_COLUMNS = (
     "uid", "camera", "start_utc", "end_utc", "duration_s", "id_a", "id_b", "min_distance_m", "mean_distance_m",
@@ -23,12 +23,13 @@ MINUTE_COLUMNS = (
     "occupancy_max", "density_per_m2", "person_s", "exposed_person_s", "violating_pair_s", "passed_in", "passed_out",
 )  # fmt: skip
 NOTICE_COLUMNS = ("camera", "utc", "kind", "ok", "sentence")
+ALERT_COLUMNS = ("uid", "alert", "rule", "kind", "camera", "state", "sentence", "utc")
 COLUMNS: dict[str, tuple[str, ...]] = {
     "events": EVENT_COLUMNS,
     "minutes": MINUTE_COLUMNS,
     "notices": NOTICE_COLUMNS,
+    "alerts": ALERT_COLUMNS,
 }
-_MOST_NOTICES = 100_000
 # A table calculation takes a cell that begins so for a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -40,7 +41,7 @@ def iso_utc(utc_s: float) -> str:
 
 
 def export_rows(store: Store, kind: ExportKind, within: TimeRange) -> Iterator[Row]:
-    """Yield the rows of a range with the columns of ``COLUMNS[kind]``: events and notices newest first."""
+    """Yield the rows of a range with the columns of ``COLUMNS[kind]``: all but minutes newest first."""
     if kind == "events":
         for event in store.all_events(within):
             times = {"start_utc": iso_utc(event.start_utc_s), "end_utc": iso_utc(event.end_utc_s)}
@@ -49,9 +50,12 @@ def export_rows(store: Store, kind: ExportKind, within: TimeRange) -> Iterator[R
         for minute in store.minutes(within):
             more = {"minute_utc": iso_utc(minute.minute_utc_s), "occupancy_mean": minute.occupancy_mean}
             yield _row(MINUTE_COLUMNS, {**vars(minute), **more})
-    else:
-        for notice in store.notices(within, _MOST_NOTICES):
+    elif kind == "notices":
+        for notice in store.all_notices(within):
             yield _row(NOTICE_COLUMNS, {**vars(notice), "utc": iso_utc(notice.utc_s)})
+    else:
+        for alert in store.all_alerts(within):
+            yield _row(ALERT_COLUMNS, {**vars(alert), "utc": iso_utc(alert.utc_s)})
 
 
 def csv_lines(rows: Iterable[Row], columns: tuple[str, ...]) -> Iterator[str]:

@@ -205,29 +205,21 @@ class Store:
             )
             return {row[0]: (row[1], row[2], row[3]) for row in rows if row[0] not in unfinished}
 
-    def notices(
-        self,
-        within: TimeRange = TimeRange(),
-        limit: int = 100,
-    ) -> list[StatusNotice]:
+    def notices(self, within: TimeRange = TimeRange(), limit: int = 100) -> list[StatusNotice]:
         """Return notices, newest first."""
-        where, values = within.where("utc_s")
-        with self._reading() as connection:
-            rows = connection.execute(
-                f"SELECT * FROM notice WHERE {where} ORDER BY utc_s DESC, seq DESC LIMIT ?", [*values, limit]
-            )
-            return [
-                StatusNotice(row["camera"], row["kind"], bool(row["ok"]), row["sentence"], row["utc_s"]) for row in rows
-            ]
+        return [_notice_of(row) for row in self._page("notice", within, limit)]
 
     def alerts(self, within: TimeRange = TimeRange(), limit: int = 100) -> list[StoredAlert]:
         """Return alerts and recoveries, newest first."""
-        where, values = within.where("utc_s")
-        with self._reading() as connection:
-            rows = connection.execute(
-                f"SELECT * FROM alert WHERE {where} ORDER BY utc_s DESC, seq DESC LIMIT ?", [*values, limit]
-            )
-            return [_alert_of(row) for row in rows]
+        return [_alert_of(row) for row in self._page("alert", within, limit)]
+
+    def all_notices(self, within: TimeRange = TimeRange()) -> Iterator[StatusNotice]:
+        """Yield every notice of a range, newest first, page by page as ``all_events`` does."""
+        return map(_notice_of, self._all_rows("notice", within))
+
+    def all_alerts(self, within: TimeRange = TimeRange()) -> Iterator[StoredAlert]:
+        """Yield every alert and recovery of a range, newest first, page by page as ``all_events`` does."""
+        return map(_alert_of, self._all_rows("alert", within))
 
     def all_events(self, within: TimeRange = TimeRange()) -> Iterator[StoredEvent]:
         """Yield every event of a range, newest first, page by page, so that nothing is held or locked for long."""
@@ -249,6 +241,27 @@ class Store:
             oldest = connection.execute("SELECT MIN(minute_utc_s) FROM minute").fetchone()[0]
             waiting = int(connection.execute("SELECT COUNT(*) FROM outbox").fetchone()[0])
         return {**counts, "oldest_utc_s": oldest, "outbox": waiting, "size_bytes": size_bytes(self.path)}
+
+    def _all_rows(self, table: str, within: TimeRange) -> Iterator[sqlite3.Row]:
+        after: Optional[tuple[float, int]] = None
+        while True:
+            rows = self._page(table, within, _EXPORT_PAGE, after)
+            yield from rows
+            if len(rows) < _EXPORT_PAGE:
+                return
+            after = (rows[-1]["utc_s"], rows[-1]["seq"])
+
+    def _page(
+        self, table: str, within: TimeRange, limit: int, after: Optional[tuple[float, int]] = None
+    ) -> list[sqlite3.Row]:
+        """Return rows of ``notice`` or ``alert``, newest first, those that come ``after`` time and number of one."""
+        where, values = within.where("utc_s")
+        if after is not None:
+            where, values = f"{where} AND (utc_s, seq) < (?, ?)", [*values, *after]
+        with self._reading() as connection:
+            return connection.execute(
+                f"SELECT * FROM {table} WHERE {where} ORDER BY utc_s DESC, seq DESC LIMIT ?", [*values, limit]
+            ).fetchall()
 
     def _minutes(self, within: TimeRange) -> Iterator[MinuteAggregate]:
         where, values = within.where("minute_utc_s")
@@ -321,6 +334,10 @@ def read_left_behind(connection: sqlite3.Connection) -> LeftBehind:
         {(rule, camera): utc_s for rule, camera, utc_s in told},
         max((row[0] for row in newest if row is not None and row[0] is not None), default=0.0),
     )
+
+
+def _notice_of(row: sqlite3.Row) -> StatusNotice:
+    return StatusNotice(row["camera"], row["kind"], bool(row["ok"]), row["sentence"], row["utc_s"])
 
 
 def _alert_of(row: sqlite3.Row) -> StoredAlert:

@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from edge_app.capture.source_hosts import why_refused
 from edge_app.config import ModelConfig
 from edge_app.errors import UserError, did_you_mean
-from edge_app.web.security.source_hosts import why_refused
 from edge_app.web.settings import Change
 
 # Sections of the configuration, and of some only certain keys: none of these names a file or a program.
@@ -54,6 +54,9 @@ def as_change(sections: Mapping[str, Any], camera_key: tuple[str, ...] = ()) -> 
     if not change:
         raise UserError("nothing to change; give a section with a key and its value")
     check_values(change)
+    for key in [key for key in change if key[-2:] == ("source", "uri")]:
+        # The file remembers where the address comes from: it is checked again at each connection.
+        change[(*key[:-1], "only_cameras")] = True if change[key] is not None else None
     return change
 
 

@@ -36,7 +36,7 @@ def login_pages(security: Security) -> Blueprint:
         if account is None:
             security.by_address.fail(network())
             security.by_name.fail(name)
-            security.audit.write("login failed", who=name, address=address())
+            security.audit.refuse("login failed", who=name, address=address())
             mistake = "name or password is wrong; try again"
             return render_template("login.html", next=target, name=name, mistake=mistake), 401
         security.by_address.succeed(network())
@@ -69,7 +69,7 @@ def login_pages(security: Security) -> Blueprint:
         _slow_down(security, "")
         if not hmac.compare_digest(token.encode(), request.form.get("token", "").strip().encode()):
             security.by_address.fail(network())
-            security.audit.write("first password refused", who="nobody", address=address())
+            security.audit.refuse("first password refused", who="nobody", address=address())
             return _first_again("that is not the token that the console shows", 401)
         password = request.form.get("password", "")
         if password != request.form.get("again", ""):
@@ -99,5 +99,5 @@ def _begin(security: Security, account: Any) -> None:
 def _slow_down(security: Security, name: str) -> None:
     wait_s = max(security.by_address.wait_s(network()), security.by_name.wait_s(name) if name else 0)
     if wait_s > 0:
-        security.audit.write("login delayed", who=name, address=address())
+        security.audit.refuse("login delayed", who=name, address=address())
         raise TooManyRequests(f"too many wrong tries; wait {wait_s} seconds", retry_after=wait_s)

@@ -113,6 +113,29 @@ def test_videos_are_found_in_folders_and_lists_each_with_a_folder_of_its_own(tmp
     assert [str(folder) for _, folder in find_videos(listing)] == ["yard/door.mp4", "door.mp4"]
 
 
+def test_a_video_with_several_names_is_listed_once_and_keeps_its_folder(tmp_path):
+    (tmp_path / "sub").mkdir()
+    for name in ("a.mp4", "sub/a.mp4"):
+        (tmp_path / name).write_bytes(name.encode())
+    (tmp_path / "link.mp4").symlink_to("a.mp4")
+    listing = tmp_path / "list.txt"
+    listing.write_text("a.mp4\nsub/../a.mp4\nlink.mp4\n./a.mp4\nsub/a.mp4\n")
+    found = [(tmp_path.resolve() / folder, Path(folder)) for folder in ("a.mp4", "sub/a.mp4")]
+    assert find_videos(listing) == found
+    listing.write_text("link.mp4\nsub/a.mp4\n")
+    assert find_videos(listing) == found
+
+
+def test_links_in_a_folder_make_no_second_analysis(tmp_path):
+    where, elsewhere = tmp_path / "videos", tmp_path / "elsewhere.mp4"
+    where.mkdir()
+    elsewhere.write_bytes(b"far")
+    (where / "z.mp4").write_bytes(b"near")
+    for name, target in (("a.mp4", "z.mp4"), ("m.mp4", elsewhere), ("n.mp4", elsewhere)):
+        (where / name).symlink_to(target)
+    assert [str(folder) for _, folder in find_videos(where)] == ["m.mp4", "z.mp4"]
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [(None, "does not exist"), ("", "lists no video"), ("x\nnowhere.mp4\n", "line 1: x is no file")],

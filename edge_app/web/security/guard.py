@@ -141,7 +141,7 @@ def _check_origin(security: Security) -> None:
     key = request.cookies.get(cookie_name(request), "")
     token = request.headers.get("X-CSRF-Token") or request.form.get("csrf_token", "")
     if site not in ("same-origin", "none") or not security.sessions.is_csrf_token(key, token):
-        security.audit.write("refused: CSRF", who=_name(), address=address(), path=request.path)
+        security.audit.refuse("refused: CSRF", who=_name(), address=address(), path=request.path)
         abort(403, "this page is out of date or the request came from elsewhere; load the page again")
 
 

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
+import string
 import subprocess
 import sys
 import threading
@@ -14,7 +16,7 @@ from paho.mqtt import client as paho
 from edge_app.cli import cli
 from edge_app.delivery.messages import event_message, message_schema, minute_message
 from edge_app.errors import UserError
-from edge_app.fleet.database import FleetDatabase
+from edge_app.fleet.database import FleetDatabase, RefusedMessage
 from edge_app.fleet.ingest import FleetIngest, IngestOptions
 from tests.edge_app.fleet.outage import Site
 from tests.edge_app.storage.made import event, minute
@@ -52,6 +54,9 @@ def device(broker):
         def send(self, payload, kind="event"):
             self._client.publish(f"edge/dev/{kind}/door", payload, qos=1).wait_for_publish(5.0)
 
+        def publish(self, topic, payload):
+            self._client.publish(topic, payload, qos=1).wait_for_publish(5.0)
+
         def say(self, status):
             self._client.publish("edge/dev/status", status, qos=1, retain=True).wait_for_publish(5.0)
 
@@ -80,8 +85,28 @@ def rows(postgres):
 
     yield ask
     database = FleetDatabase(postgres.url)
-    database._connection.execute("TRUNCATE event, minute, notice, alert, device")
+    database._connection.execute("TRUNCATE event, minute, notice, alert, device, refused")
     database.close()
+
+
+@pytest.fixture
+def change_schema(postgres, rows):
+    """Run a statement; the second one undoes it after the test, unless it was run meanwhile."""
+    psycopg = pytest.importorskip("psycopg")
+    FleetDatabase(postgres.url).close()
+    undo = []
+
+    def change(sql, back=None):
+        with psycopg.connect(postgres.url, autocommit=True) as connection:
+            connection.execute(sql)
+        if sql in undo:
+            undo.remove(sql)
+        elif back is not None:
+            undo.append(back)
+
+    yield change
+    for sql in list(undo):
+        change(sql)
 
 
 def test_a_message_is_stored_once_and_confirmed_each_time_it_comes(ingest, device, rows):
@@ -119,6 +144,79 @@ def test_a_message_that_does_not_fit_is_refused_and_the_others_are_stored(change
     wait_until(lambda: device.confirmed("refused") == ["bad"])
     assert receiver.refused == 2
     assert rows("SELECT id FROM event") == [("run-1",)]
+
+
+def test_what_is_refused_is_set_aside_with_its_reason(ingest, device, rows):
+    ingest()
+    device.send(b'{"id": "zero\\u0000", "version": 9}')
+    wait_until(lambda: device.confirmed("refused"))
+    (kept,) = rows("SELECT device, id, reason, payload FROM refused")
+    assert kept == ("dev", "zero", "it holds a zero character, which the database cannot store",
+                    b'{"id": "zero\\u0000", "version": 9}')  # fmt: skip
+
+
+def test_only_the_latest_refused_messages_are_kept(postgres, rows, monkeypatch):
+    monkeypatch.setattr("edge_app.fleet.database._MOST_REFUSED", 3)
+    database = FleetDatabase(postgres.url)
+    database.set_aside(RefusedMessage("dev", str(number), "no", b"") for number in range(5))
+    database.close()
+    assert rows("SELECT id FROM refused ORDER BY number") == [("2",), ("3",), ("4",)]
+
+
+def test_a_message_nested_too_deep_to_read_does_not_end_the_receiver(ingest, device, rows):
+    receiver = ingest()
+    device.send(b"[" * 200_000)
+    device.send(event_message("dev", event(1)).payload)
+    wait_until(lambda: device.confirmed() == ["run-1"])
+    assert receiver.refused == 1 and not receiver.ended.is_set()
+
+
+def test_a_row_that_breaks_a_constraint_is_refused_and_the_others_are_stored(ingest, device, rows, change_schema):
+    receiver = ingest()
+    change_schema("ALTER TABLE event ADD CONSTRAINT odd CHECK (id <> 'run-1')", "ALTER TABLE event DROP CONSTRAINT odd")
+    for number in (1, 2):
+        device.send(event_message("dev", event(number)).payload)
+    wait_until(lambda: device.confirmed() == ["run-2"])
+    wait_until(lambda: device.confirmed("refused") == ["run-1"])
+    assert receiver.refused == 1
+    assert "odd" in rows("SELECT reason FROM refused")[0][0]
+
+
+def test_what_the_database_does_not_take_now_waits_while_the_others_go_on(ingest, device, rows, change_schema):
+    receiver = ingest()
+    back = "ALTER TABLE away RENAME TO event"
+    change_schema("ALTER TABLE event RENAME TO away", back)
+    device.send(event_message("dev", event(1)).payload)
+    wait_until(lambda: receiver.held == 1)
+    device.send(minute_message("dev", minute(1)).payload, "minute")
+    wait_until(lambda: len(device.confirmed()) == 1)
+    assert rows("SELECT count(*) FROM minute") == [(1,)]
+    assert (receiver.held, receiver.refused) == (1, 0)
+    change_schema(back)
+    wait_until(lambda: rows("SELECT id FROM event") == [("run-1",)])
+    wait_until(lambda: "run-1" in device.confirmed())
+    assert receiver.held == 0
+
+
+def test_a_status_that_fits_into_no_index_holds_up_nothing(broker, ingest, device, rows):
+    ingest()
+    # What compresses would fit into the index.
+    name = "".join(random.Random(1).choices(string.ascii_letters, k=20_000))
+    device.publish(f"edge/{name}/status", b"online")
+    device.say("online")
+    device.send(event_message("dev", event(1)).payload)
+    wait_until(lambda: device.confirmed() == ["run-1"])
+    wait_until(lambda: rows("SELECT online FROM device") == [(True,)])
+
+
+def test_a_failure_of_the_receiver_ends_the_command_with_its_reason(broker, postgres, rows, change_schema, monkeypatch):
+    monkeypatch.setenv("W_DATABASE", postgres.url)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    change_schema("INSERT INTO schema_version VALUES (99)", "DELETE FROM schema_version WHERE version = 99")
+    done = CliRunner().invoke(
+        cli, ["fleet", "ingest", "--port", str(broker.port), "--prefix", "edge", "--database", "env:W_DATABASE"]
+    )
+    assert "install the newer version" in str(done.exception)
 
 
 def test_the_will_of_a_device_is_stored(ingest, device, rows):

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from edge_app.records import ViolationEvent
 from edge_app.storage import MinuteAggregate, StoredEvent
+from edge_app.storage.rows import StoredAlert
 from tests.edge_app.scenes import results_of
 
 NOON = 1_767_268_800.0  # 2026-01-01 12:00:00 UTC
@@ -22,6 +23,11 @@ def minute(number=0, camera="door", start=int(NOON), **more):
         "exposed_person_s": 20.0, "violating_pair_s": 10.0, "occupancy_max": 3, "heat": {(0, 0): 60.0, (1, -2): 30.0},
     }  # fmt: skip
     return MinuteAggregate(f"run-m{number}", camera, start, **{**values, **more})
+
+
+def alert(number=0, utc_s=NOON, **more):
+    values = {"rule": "full", "kind": "occupancy", "camera": "door", "state": "firing", **more}
+    return StoredAlert(f"a{number}", f"full-{number}", sentence=f"{number}", utc_s=utc_s, **values)
 
 
 def two_people(frames=15, fps=10.0, first=0, apart_m=1.0):

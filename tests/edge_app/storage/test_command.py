@@ -12,6 +12,7 @@ from edge_app.cli import cli
 from edge_app.errors import UserError
 from edge_app.storage import Store
 from edge_app.storage.backup import restore
+from edge_app.storage.export import COLUMNS
 from edge_app.storage.statements import add_event
 from tests.edge_app.storage.made import NOON, event, two_people, with_event
 
@@ -93,6 +94,12 @@ def test_history_is_exported_by_time_and_camera(configured, opened):
         storage("export", "events", "--config", configured, "--format", "json", "--to", "2026-01-01T12:01")
     )
     assert {row["camera"] for row in rows} == {"door"}
+
+
+def test_each_kind_of_history_is_exported_by_the_command(configured, opened):
+    opened().close()
+    for kind, columns in COLUMNS.items():
+        assert storage("export", kind, "--config", configured).splitlines()[0] == ",".join(columns)
 
 
 def _elsewhere(tmp_path):

@@ -13,8 +13,8 @@ from edge_app.sinks import StatusNotice
 from edge_app.storage import Store, TimeRange
 from edge_app.storage.export import COLUMNS, csv_lines, export_rows, iso_utc, json_parts
 from edge_app.storage.schema import MIGRATIONS, open_for_writing
-from edge_app.storage.statements import add_event, add_notice, put_minute
-from tests.edge_app.storage.made import NOON, event, minute
+from edge_app.storage.statements import add_alert, add_event, add_notice, put_minute
+from tests.edge_app.storage.made import NOON, alert, event, minute
 
 
 @pytest.fixture
@@ -135,8 +135,10 @@ def test_what_is_stored_again_is_there_once(store, write):
 def test_exports_have_the_same_rows_as_csv_and_json(store, write):
     write(add_event(event(1, camera="=cmd()")), add_event(event(2, same_group=None)), put_minute(minute(1), True))
     write(add_notice("n", StatusNotice("door", "source", False, "gone", NOON)))
+    write(add_alert(alert(1)))
     for kind, columns in COLUMNS.items():
         rows = list(export_rows(store, kind, TimeRange()))
+        assert rows
         assert json.loads("".join(json_parts(rows))) == rows
         table = list(csv.DictReader(io.StringIO("".join(csv_lines(rows, columns)))))
         assert [tuple(row) for row in table] == [columns] * len(rows)
@@ -147,6 +149,30 @@ def test_exports_have_the_same_rows_as_csv_and_json(store, write):
     assert (events[0]["same_group"], events[1]["same_group"]) == ("", "0")
     assert events[1]["start_utc"] == "2026-01-01T12:00:00.000Z"
     assert list(json_parts([])) == ["[]\n"]
+
+
+def test_exports_of_notices_and_alerts_have_no_limit_and_each_row_once(store, write, monkeypatch):
+    monkeypatch.setattr("edge_app.storage.store._EXPORT_PAGE", 4)
+    for number in range(13):
+        # Several of the same moment, so that a page ends among them.
+        when = NOON + number // 3
+        write(add_notice(f"n{number}", StatusNotice("door", "source", True, f"{number}", when)))
+        write(add_alert(alert(number, when)))
+    for kind in ("notices", "alerts"):
+        sentences = [row["sentence"] for row in export_rows(store, kind, TimeRange())]
+        assert sentences == [str(number) for number in reversed(range(13))]
+        within = TimeRange(NOON + 1, NOON + 3, "door")
+        assert [row["sentence"] for row in export_rows(store, kind, within)] == ["8", "7", "6", "5", "4", "3"]
+        assert list(export_rows(store, kind, TimeRange(camera="yard"))) == []
+
+
+def test_an_export_of_more_notices_than_once_were_allowed_is_whole(tmp_path):
+    path = tmp_path / "history.sqlite"
+    store = Store.open(path)
+    with sqlite3.connect(path) as connection:
+        one = add_notice("n", StatusNotice("door", "source", True, "well", NOON))
+        connection.executemany(one.sql, ((f"n{number}", *one.parameters[1:]) for number in range(100_050)))
+    assert sum(1 for _ in export_rows(store, "notices", TimeRange())) == 100_050
 
 
 def test_times_are_iso_8601_in_utc():

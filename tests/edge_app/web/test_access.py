@@ -13,8 +13,10 @@ from edge_app.errors import UserError
 from edge_app.live.monitoring import Monitoring, monitoring_pages
 from edge_app.web.app import MOST_BODY_BYTES, create_app
 from edge_app.web.security.accounts import Accounts
+from edge_app.web.security.audit import AuditLog
 from edge_app.web.security.command import password
 from edge_app.web.security.hosts import TrustedHosts, host_of
+from edge_app.web.security.rate_limit import RateLimit
 from edge_app.web.security.sessions import Sessions
 from edge_app.web.security.throttle import Throttle
 from tests.edge_app.web.served import PASSWORD, Browser, form
@@ -188,7 +190,7 @@ def test_changes_need_the_page_s_token(beyond):
     elsewhere = {"X-CSRF-Token": browser.token("/"), "Sec-Fetch-Site": "cross-site"}
     assert browser.client.post("/logout", headers=elsewhere).status_code == 403
     assert browser.get("/").status_code == 200
-    assert b"refused: CSRF" in (beyond.folder / "audit.log").read_bytes()
+    assert b"refused: CSRF" in (beyond.folder / "refused.log").read_bytes()
 
 
 def test_a_login_needs_the_page_s_token_too(beyond):
@@ -204,7 +206,7 @@ def test_guessing_is_slowed_down(beyond):
     refused = browser.log_in()
     assert refused.status_code == 429
     assert int(refused.headers["Retry-After"]) >= 1
-    log = [json.loads(line)["action"] for line in (beyond.folder / "audit.log").read_text().splitlines()]
+    log = [json.loads(line)["action"] for line in (beyond.folder / "refused.log").read_text().splitlines()]
     assert log.count("login failed") == 5
     assert log.count("login delayed") == 4
 
@@ -346,9 +348,51 @@ def test_passwords_and_tokens_on_the_command_line(tmp_path):
 def test_the_audit_log_cannot_be_forged(beyond):
     browser = beyond.browser()
     browser.log_in(name='x"}\n{"action": "login", "who": "admin')
-    lines = (beyond.folder / "audit.log").read_text().splitlines()
+    lines = (beyond.folder / "refused.log").read_text().splitlines()
     assert [json.loads(line)["action"] for line in lines] == ["login failed"]
-    assert (beyond.folder / "audit.log").stat().st_mode & 0o077 == 0
+    for name in ("audit.log", "refused.log"):
+        assert (beyond.folder / name).stat().st_mode & 0o077 == 0
+
+
+def test_nobody_without_an_account_pushes_anything_out_of_the_audit_log(beyond):
+    beyond.site.security.requests = RateLimit(burst=10_000, per_s=10_000)
+    beyond.browser().log_in()
+    before = (beyond.folder / "audit.log").read_bytes()
+    app = create_app(beyond.site)
+    client = app.test_client()
+    for number in range(300):
+        elsewhere = {"REMOTE_ADDR": f"192.0.2.{number % 200}"}
+        assert client.post("/login", data={"name": "admin"}, environ_base=elsewhere).status_code == 403
+    for endpoint, method, path in every_route(app):
+        if endpoint != "static":
+            client.open(path, method=method, environ_base={"REMOTE_ADDR": "192.0.2.7"})
+    for number in range(100):
+        beyond.browser().log_in(password=f"wrong {number}")
+    assert (beyond.folder / "audit.log").read_bytes() == before
+    assert (beyond.folder / "refused.log").stat().st_size < 4000
+
+
+def test_what_is_refused_often_is_counted_and_told_once_its_minute_is_over(tmp_path):
+    now = [0.0]
+    audit = AuditLog(tmp_path, lambda: now[0])
+    for number in range(105):
+        audit.refuse("login failed", who="admin", address=f"192.0.2.{number % 7}")
+    audit.refuse("refused: CSRF", who="nobody", address="192.0.2.1")
+    now[0] = 61.0
+    audit.write("login", who="admin", address="192.0.2.1")
+    audit.close()
+    lines = [json.loads(line) for line in (tmp_path / "refused.log").read_text().splitlines()]
+    assert [line["action"] for line in lines] == ["login failed"] * 5 + ["refused: CSRF", "login failed"]
+    assert (lines[-1]["more"], lines[-1]["addresses"]) == (100, 7)
+    assert [json.loads(line)["action"] for line in (tmp_path / "audit.log").read_text().splitlines()] == ["login"]
+
+
+def test_what_was_counted_is_told_when_the_log_is_closed(tmp_path):
+    audit = AuditLog(tmp_path)
+    for _ in range(8):
+        audit.refuse("login failed", who="admin", address="192.0.2.1")
+    audit.close()
+    assert json.loads((tmp_path / "refused.log").read_text().splitlines()[-1])["more"] == 3
 
 
 def test_the_source_s_password_is_nowhere(dashboard):

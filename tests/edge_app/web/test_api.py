@@ -15,7 +15,7 @@ from edge_app.storage import Store
 from edge_app.storage.wiring import open_sinks
 from edge_app.web.app import create_app
 from tests.edge_app.scenes import CAMERA
-from tests.edge_app.storage.made import NOON, event, minute
+from tests.edge_app.storage.made import NOON, alert, event, minute
 from tests.edge_app.test_live import wait_until
 from tests.edge_app.web.history import put
 from tests.edge_app.web.served import ReconfigurablePipeline
@@ -89,6 +89,17 @@ def test_exports_are_files_of_a_stretch_of_time_and_are_noted(dashboard):
     assert len(browser.get("/api/v1/export/events?format=json").get_json()) == 2
     assert browser.get("/api/v1/export/minutes?format=json").get_json() == []
     assert '"action": "export"' in (page.folder / "audit.log").read_text()
+
+
+def test_alerts_are_exported_as_events_are(dashboard):
+    page = dashboard()
+    put(page.store, [], [], [alert(0), alert(1, NOON + 10_000)])
+    browser = page.browser()
+    rows = list(csv.DictReader(io.StringIO(browser.get(f"/api/v1/export/alerts?from={FROM}&to={TO}").text)))
+    assert [(row["uid"], row["state"], row["utc"]) for row in rows] == [("a0", "firing", "2026-01-01T12:00:00.000Z")]
+    assert len(browser.get("/api/v1/export/alerts?format=json&camera=door").get_json()) == 2
+    assert browser.get("/api/v1/openapi.json").get_json()["paths"]["/export/alerts"]["get"]["responses"]["200"]
+    assert "/api/v1/export/alerts?format=csv" in browser.get("/history").text
 
 
 @pytest.mark.parametrize(("path", "said"), [
@@ -177,7 +188,10 @@ def test_a_source_is_changed_for_the_next_start_and_its_password_is_not_shown(da
     page = dashboard()
     browser = page.browser()
     answer = browser.send("PATCH", "/api/v1/config", {"changes": {"source": {"uri": "rtsp://u:hunter2@10.0.0.7/a"}}})
-    assert answer.get_json()["needs_restart"] == ["source.uri"]
+    assert answer.get_json()["needs_restart"] == ["source.uri", "source.only_cameras"]
+    assert load_config(page.config_path).source.only_cameras
+    mine = {"changes": {"source": {"only_cameras": False}}}
+    assert browser.send("PATCH", "/api/v1/config", mine).status_code == 400
     assert "hunter2" in page.config_path.read_text()
     assert "hunter2" not in browser.get("/api/v1/config").text
     assert "hunter2" not in (page.folder / "audit.log").read_text()

@@ -9,9 +9,9 @@ import socket
 
 import pytest
 
+from edge_app.capture.source_hosts import why_refused
 from edge_app.web.app import MOST_BODY_BYTES, create_app
 from edge_app.web.security.rate_limit import RateLimit
-from edge_app.web.security.source_hosts import why_refused
 from edge_app.web.security.throttle import Throttle
 from tests.edge_app.web.served import PASSWORD, form
 from tests.edge_app.web.test_access import PUBLIC, every_route
@@ -126,9 +126,14 @@ def test_cameras_in_one_s_own_network_are_allowed(host):
     assert why_refused(f"rtsp://{host}/live") is None
 
 
+@pytest.mark.parametrize("name", ["live.m3u8", "LIVE.M3U8", "live.mpd?x=1", "cam.sdp"])
+def test_ssrf_a_playlist_is_not_set_over_the_network(name):
+    assert "is a playlist" in (why_refused(f"https://10.0.0.7/{name}") or "")
+
+
 def test_ssrf_a_name_that_means_this_device_is_refused(dashboard, monkeypatch):
     answers = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0))]
-    monkeypatch.setattr("edge_app.web.security.source_hosts.socket.getaddrinfo", lambda *_args, **_kw: answers)
+    monkeypatch.setattr("edge_app.capture.source_hosts.socket.getaddrinfo", lambda *_args, **_kw: answers)
     change = {"changes": {"source": {"uri": "http://rebound.example/metrics"}}}
     answer = dashboard().browser().send("PATCH", "/api/v1/config", change)
     assert answer.status_code == 400
