@@ -1,19 +1,24 @@
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import pytest
 
 from edge_app.analysis import AnalysisOptions, analyze
 from edge_app.analysis.many import Outcome, analyze_many, analyze_one, find_videos
 from edge_app.config import SAMPLE, load_config
 from edge_app.errors import UserError
+from tests.edge_app.waiting import wait_until
 
 pytest.importorskip("distributed", reason="Dask is not installed (extra: scale)")
 
@@ -75,6 +80,116 @@ def test_many_videos_give_what_single_runs_give_and_a_bad_one_stops_no_other(tmp
     for video, folder in find_videos(videos):
         options = AnalysisOptions(video, tmp_path / "many" / folder, load_config(CONFIG), every=EVERY, progress=False)
         assert analyze_one(options).state == ("failed" if video.name == "broken.mp4" else "there")
+
+
+def cut(video, target, first, count=90):
+    """Copy some frames of a video."""
+    source = cv2.VideoCapture(str(video))
+    size = int(source.get(cv2.CAP_PROP_FRAME_WIDTH)), int(source.get(cv2.CAP_PROP_FRAME_HEIGHT))
+    writer = cv2.VideoWriter(str(target), cv2.VideoWriter_fourcc(*"mp4v"), source.get(cv2.CAP_PROP_FPS), size)
+    for number in range(first + count):
+        there, image = source.read()
+        assert there
+        if number >= first:
+            writer.write(image)
+    writer.release()
+
+
+def command(folder, out):
+    return [sys.executable, "-m", "edge_app", "analyze-many", str(folder), "--out", str(out), "--config", str(CONFIG),
+            "--workers", "1"]  # fmt: skip
+
+
+def result_folders(out):
+    """Where the complete results of each video lie, by its name, whatever the folder is called."""
+    found = [path.parent for path in out.rglob("summary.json") if not is_hidden(path, out)]
+    return {json.loads((folder / "summary.json").read_text())["video"]: folder for folder in found}
+
+
+def is_hidden(path, below):
+    return any(part.startswith(".") for part in path.relative_to(below).parts)
+
+
+def is_in_the_middle(out):
+    """Whether a video is finished, and another one begun; its unfinished results lie in a hidden folder."""
+    try:
+        folders = set(result_folders(out).values())
+        begun = [path for path in out.rglob("*") if is_hidden(path, out) and path.is_dir()]
+    except FileNotFoundError:  # it went away meanwhile
+        return False
+    return bool(folders) and any(folders.isdisjoint(path.parents) for path in begun)
+
+
+def files_of(folder):
+    """What analyze wrote, without what depends on time or chance; its own notes are hidden."""
+    files = {path.name: path.read_bytes() for path in folder.iterdir() if not path.name.startswith(".")}
+    files["summary.json"] = json.dumps(without_times(json.loads(files["summary.json"]))).encode()
+    files["report.html"] = re.sub(rb"chart-[0-9a-f-]{36}", b"chart", files["report.html"])
+    return files
+
+
+def stamps(folder):
+    """What changes when a file is written again."""
+    return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in folder.iterdir()}
+
+
+def rows_of(out):
+    return {Path(row["video"]).name: row for row in csv.DictReader((out / "overview.csv").open())}
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_goes_on_with_what_is_not_finished_and_gives_what_single_runs_give(tmp_path):
+    psutil = pytest.importorskip("psutil")
+    folder, out = tmp_path / "videos", tmp_path / "many"
+    folder.mkdir()
+    names = [f"clip{number}.mp4" for number in range(4)]
+    for number, name in enumerate(names):
+        cut(CLIP, folder / name, first=15 * number)
+    (folder / "a_broken.mp4").write_bytes(CLIP.read_bytes()[:5000])
+
+    killed = subprocess.Popen(command(folder, out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    workers = []
+    try:
+        wait_until(lambda: is_in_the_middle(out), 120.0)
+        workers = psutil.Process(killed.pid).children(recursive=True)
+        killed.kill()
+        assert killed.wait() == -signal.SIGKILL
+        # Its workers end with it; else two runs would write the same results.
+        assert psutil.wait_procs(workers, timeout=30.0)[1] == []
+    finally:
+        killed.kill()
+        for worker in workers:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                worker.kill()
+    finished = {name: stamps(at) for name, at in result_folders(out).items()}
+    assert 0 < len(finished) < len(names)
+
+    second = subprocess.run([*command(folder, out), "--json"], capture_output=True, text=True, timeout=300, check=False)
+    assert second.returncode == 1, second.stderr
+    assert json.loads(second.stdout) == {"done": len(names) - len(finished), "there": len(finished), "failed": 1}
+    rows = rows_of(out)
+    assert {name: row["state"] for name, row in rows.items()} == {
+        "a_broken.mp4": "failed", **{name: "there" if name in finished else "done" for name in names},
+    }  # fmt: skip
+    assert "can be decoded" in rows["a_broken.mp4"]["reason"]
+    folders = result_folders(out)
+    assert sorted(folders) == names
+    assert {name: stamps(folders[name]) for name in finished} == finished
+    all_of_it = {name: stamps(at) for name, at in folders.items()}
+    results = []
+    for name in names:
+        single = tmp_path / "single" / name
+        analyze(AnalysisOptions(folder / name, single, load_config(CONFIG), progress=False))
+        results.append(files_of(single))
+        assert files_of(folders[name]) == results[-1], name
+    assert len({files["tracks.txt"] for files in results}) == len(names)
+    assert not [path for path in out.rglob("*") if path.is_dir() and is_hidden(path, out)]
+
+    third = subprocess.run(command(folder, out), capture_output=True, text=True, timeout=300, check=False)
+    assert third.returncode == 1
+    assert "0 analysed, 4 were there already, 1 failed" in third.stdout
+    assert f"failed: {folder / 'a_broken.mp4'}: " in third.stderr
+    assert {name: stamps(at) for name, at in result_folders(out).items()} == all_of_it
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ from edge_app.web.security.security import Security
 log = logging.getLogger(__name__)
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_PAGE_METHODS = frozenset({"GET", "HEAD"})
 # Who asks for these is no person: a login page would be taken for the answer.
 _FOR_PROGRAMS = ("/api/", "/metrics")
 _HEADERS = {
@@ -47,7 +48,8 @@ def install_guard(app: Flask, security: Security) -> None:
         view = current_app.view_functions.get(request.endpoint or "")
         access = "everyone" if request.endpoint == "static" else access_of(view)
         g.visitor = _who_asks(security)
-        if g.visitor is None and access != "everyone":
+        # Flask answers OPTIONS by itself; without a session it would tell which methods an address takes.
+        if g.visitor is None and (access != "everyone" or request.method == "OPTIONS"):
             return _send_to_login(security)
         if g.visitor is not None and g.visitor.role != "admin" and _needs_admin(access):
             abort(403, "only an admin may do that; log in as one")
@@ -123,7 +125,7 @@ def _who_asks(security: Security) -> Optional[Visitor]:
 
 
 def _send_to_login(security: Security) -> Any:
-    if request.path.startswith(_FOR_PROGRAMS) or request.method not in _SAFE_METHODS or request.endpoint is None:
+    if request.path.startswith(_FOR_PROGRAMS) or request.method not in _PAGE_METHODS or request.endpoint is None:
         abort(401, "log in first, or send an API token as 'Authorization: Bearer …'")
     page = "login.first_password" if security.first_token is not None else "login.login"
     return redirect(f"{url_for(page)}?{urlencode({'next': request.full_path.rstrip('?')})}", 303)

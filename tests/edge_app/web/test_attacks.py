@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import http.client
 import json
 import socket
@@ -16,6 +17,8 @@ from edge_app.web.security.throttle import Throttle
 from tests.edge_app.web.served import PASSWORD, form
 from tests.edge_app.web.test_access import PUBLIC, every_route
 
+# Their views run for anyone; health refuses by itself, since the check of a container on this machine may ask.
+OPEN = PUBLIC | {"pages.health"}
 ELSEWHERE = {"REMOTE_ADDR": "192.0.2.7"}
 
 
@@ -30,18 +33,79 @@ def raw(page, request: bytes) -> bytes:
     return answer
 
 
-def test_unauthenticated_requests_are_refused_at_every_route_and_method(beyond):
+def allowed_to_other_sites(answer):
+    return [name for name, _ in answer.headers if name.startswith("Access-Control-")]
+
+
+def recorded(app):
+    """Make the application note which views are run, those that anyone may open aside."""
+    run = []
+
+    def noting(endpoint, view):
+        @functools.wraps(view)
+        def noted(*args, **kwargs):
+            run.append(endpoint)
+            return view(*args, **kwargs)
+
+        return noted
+
+    for endpoint, view in app.view_functions.items():
+        if endpoint not in OPEN:
+            app.view_functions[endpoint] = noting(endpoint, view)
+    return run
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"])
+def test_unauthenticated_requests_are_refused_at_every_route_and_run_nothing(beyond, method):
     app = create_app(beyond.site)
-    routes = [(endpoint, path) for endpoint, _, path in every_route(app) if endpoint not in PUBLIC]
-    for _, path in routes:
-        for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
-            answer = app.test_client().open(path, method=method, environ_base=ELSEWHERE)
-            is_refused = answer.status_code in (401, 405) or (
-                answer.status_code == 303 and answer.headers["Location"].startswith("/login")
-            )
-            assert is_refused or method == "OPTIONS", (method, path, answer.status)
-            assert b"rtsp" not in answer.data
-    assert len(routes) >= 25
+    run = recorded(app)
+    config = beyond.config_path.read_text()
+    paths = sorted({path for endpoint, _, path in every_route(app) if endpoint not in PUBLIC})
+    assert len(paths) >= 25
+    for path in paths:
+        answer = app.test_client().open(path, method=method, environ_base=ELSEWHERE)
+        is_led_to_login = (
+            method in ("GET", "HEAD")
+            and answer.status_code == 303
+            and answer.headers["Location"].startswith("/login?next=")
+        )
+        assert answer.status_code == 401 or is_led_to_login, (method, path, answer.status)
+        assert "Allow" not in answer.headers, path
+        assert allowed_to_other_sites(answer) == [], path
+        assert b"rtsp" not in answer.data
+    assert run == []
+    assert beyond.config_path.read_text() == config
+
+
+def test_options_without_a_session_tells_nothing_even_of_what_anyone_may_open(beyond):
+    app = create_app(beyond.site)
+    paths = {path for _, _, path in every_route(app)} | {"/nothing", "/static/site.css"}
+    for path in sorted(paths):
+        asked = {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}
+        answer = app.test_client().options(path, headers=asked, environ_base=ELSEWHERE)
+        assert answer.status_code == 401, (path, answer.status)
+        assert not {"Allow", "Location", "Set-Cookie"} & set(dict(answer.headers)), path
+        assert allowed_to_other_sites(answer) == [], path
+    for target in ("*", "/login", "http://localhost/api/v1/config"):
+        status, *headers = raw(
+            beyond, f"OPTIONS {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
+        ).split(b"\r\n")
+        assert status.split(b" ")[1] == b"401", target
+        assert not [header for header in headers if header.lower().startswith((b"allow", b"access-control-"))]
+
+
+def test_options_with_a_session_changes_nothing_and_allows_no_other_site(beyond):
+    app = create_app(beyond.site)
+    run = recorded(app)
+    browser = beyond.browser()
+    browser.log_in()
+    client = app.test_client()
+    client.set_cookie("edge_session", browser.cookie())
+    for path in sorted({path for _, _, path in every_route(app)}):
+        answer = client.options(path, headers={"Origin": "https://evil.example"}, environ_base=ELSEWHERE)
+        assert (answer.status_code, answer.data) == (200, b""), path
+        assert allowed_to_other_sites(answer) == [], path
+    assert run == []
 
 
 def test_brute_force_is_slowed_down_although_names_and_sessions_change(beyond):

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from edge_app.calibration import load_camera
-from edge_app.config import load_config
-from edge_app.records import Frame
-from tests.edge_app.scenes import CAMERA
+from edge_app.config import Config, load_config
+from edge_app.pipeline import Pipeline
+from edge_app.records import Detections, Frame
+from tests.edge_app.scenes import CAMERA, NoModel
 from tests.edge_app.storage.made import event, minute
 from tests.edge_app.test_live import FakeSource, wait_until
 from tests.edge_app.web.chromium import console, open_chromium
 from tests.edge_app.web.first_page import measure
 from tests.edge_app.web.history import put
-from tests.edge_app.web.served import PASSWORD, Dashboard
+from tests.edge_app.web.served import PASSWORD, Dashboard, ReconfigurablePipeline
+from training.simulation.scenes import Crowd, random_scene, walking_people
 
 PAGES = ("/", "/history", "/events/run-3", "/system", "/settings", "/settings/calibration", "/settings/places")
 
@@ -345,3 +349,175 @@ def test_log_out(logged_in, site):
     await_(lambda: "/login" in logged_in.current_url)
     go(logged_in, site, "/history")
     assert "/login" in logged_in.current_url
+
+
+class WalkingPipeline(ReconfigurablePipeline):
+    """Sees nobody until ``walk`` is set, then people who walk before an uncalibrated camera, time-lapsed."""
+
+    def __init__(self):
+        super().__init__(camera=None)
+        random = np.random.default_rng(5)
+        self.scene = random_scene(random)
+        pipeline = Pipeline(Config(), NoModel(), None)
+        frames = walking_people(self.scene, Crowd(people=12, seconds=120.0), random)
+        self.results = [
+            pipeline.interpret(number, one.time_s, Detections(one.tracks.bbox, one.tracks.score))
+            for number, one in enumerate(frames)
+        ]
+        self.nobody = Pipeline(Config(), NoModel(), None).interpret(0, 0.0, Detections.empty())
+        self.walk = threading.Event()
+        self._number = 0
+
+    def process(self, frame):
+        if not self.walk.is_set():
+            return replace(self.nobody, index=frame.index, time_s=frame.time_s)
+        laps, number = divmod(self._number, len(self.results))
+        self._number += 1
+        result = self.results[number]
+        return replace(result, index=frame.index, time_s=1000.0 + laps * 120.0 + result.time_s)
+
+
+class LargeSource(FakeSource):
+    """Frames of the walking people's camera."""
+
+    def __init__(self, width, height, fps):
+        super().__init__(fps=fps)
+        self.width, self.height = width, height
+
+    def __iter__(self):
+        for frame in super().__iter__():
+            yield Frame(np.full((self.height, self.width, 3), 90, np.uint8), frame.index, frame.time_s)
+
+
+def test_self_calibration_shows_its_progress_until_it_is_sure_and_is_put_in_force(driver, dashboard, monkeypatch):
+    monkeypatch.setattr("edge_app.web.self_calibration._FIT_EVERY_S", 0.5)
+    pipeline = WalkingPipeline()
+    camera = pipeline.scene.camera
+    source = LargeSource(camera.image_width, camera.image_height, fps=30.0)
+    page = dashboard(source=source, pipeline=pipeline)
+    wait_until(lambda: page.runner.state.latest() is not None)
+    go(driver, page, "/settings/calibration")
+    console(driver)
+    await_(lambda: driver.execute_script("return document.getElementById('picture').width") == camera.image_width)
+    assert text_of(driver, "#self-state") == "not begun"
+    assert not find(driver, "#self-use").is_enabled()
+    find(driver, "#hfov").send_keys(f"{pipeline.scene.hfov_deg:.1f}")
+    find(driver, "#self-begin").click()
+    await_(lambda: text_of(driver, "#self-state").endswith("frames; nobody was seen whole so far"))
+    assert text_of(driver, "#self-state").startswith("watching, ")
+    assert text_of(driver, "#self-camera") == "–"
+    assert not find(driver, "#self-use").is_enabled()
+    assert serious_findings(driver) == []
+    pipeline.walk.set()
+    await_(lambda: text_of(driver, "#self-state").endswith("frames; sure"))
+    people, walks = (int(number) for number in text_of(driver, "#self-people").split(", "))
+    assert people >= 8
+    assert walks > 0
+    height_m = float(text_of(driver, "#self-camera").split(" m high")[0])
+    assert height_m == pytest.approx(camera.position_m[2], rel=0.3)
+    assert 0.0 < float(text_of(driver, "#self-sigma").removesuffix(" %")) < 15.0
+    assert serious_findings(driver) == []
+    find(driver, "#self-use").click()
+    await_(lambda: "In force now: calibration." in (text_of(driver, "#outcome") or ""))
+    await_(lambda: text_of(driver, "#self-state").startswith("stopped, "))
+    # On the ground where people walk, the distances of what was kept are true.
+    kept = load_camera(load_config(page.config_path).calibration)
+    here = pipeline.scene.region_m[::50]
+    ends = [kept.image_to_ground(camera.ground_to_image(here + shift)) for shift in (0.0, 1.0)]
+    gaps_m = np.hypot(*(ends[0] - ends[1]).T)
+    assert np.nanmedian(np.abs(gaps_m / np.sqrt(2) - 1)) < 0.2
+    assert console(driver) == []
+
+
+def test_the_first_password_is_set_on_its_page_with_the_console_s_token(driver, dashboard):
+    page = dashboard(hosts="[door.example]")
+    console(driver)
+    go(driver, page, "/history")
+    assert "/first-password" in driver.current_url
+    assert text_of(driver, "h1") == "Set the first password"
+    assert driver.find_elements("css selector", "nav") == []
+    assert driver.execute_script("return document.activeElement.id") == "token"
+    assert serious_findings(driver) == []
+    assert console(driver) == []
+
+    def send(token, password, again):
+        for field, value in (("token", token), ("password", password), ("again", again)):
+            find(driver, f"#{field}").send_keys(value)
+        find(driver, "main form button").click()
+
+    send("a guess", PASSWORD, PASSWORD)
+    await_(lambda: "not the token that the console shows" in (text_of(driver, "[role=alert]") or ""))
+    assert serious_findings(driver) == []
+    send(page.site.security.first_token, PASSWORD, f"{PASSWORD}!")
+    await_(lambda: "the two passwords differ" in (text_of(driver, "[role=alert]") or ""))
+    assert driver.execute_script("return document.getElementById('password').value") == ""
+    send(page.site.security.first_token, PASSWORD, PASSWORD)
+    await_(lambda: text_of(driver, ".logout button") == "Log out admin")
+    await_(lambda: text_of(driver, "#people") == "2")
+    # The two refusals themselves; their statuses are what the console notes.
+    noted = [entry["message"] for entry in console(driver)]
+    assert [next(status for status in ("401", "400") if f"status of {status}" in one) for one in noted] == [
+        "401",
+        "400",
+    ]
+    find(driver, ".logout button").click()
+    await_(lambda: "/login" in driver.current_url)
+    go(driver, page, "/first-password")
+    assert "/login" in driver.current_url
+
+
+def problem_shown(driver, status, sentence):
+    """Check a page that says what did not work; the console notes its status and nothing else."""
+    assert (driver.title, text_of(driver, "h1")) == (status, "That did not work")
+    assert text_of(driver, "main p") == sentence
+    # The text keeps the card's own distance from its edges, 16 pixels and the border.
+    edges = driver.execute_script(
+        """const [card, first, last] = ["main .card", "main p", "main p:last-child"].map(
+             (one) => document.querySelector(one).getBoundingClientRect());
+           return [first.top - card.top, card.bottom - last.bottom];"""
+    )
+    assert edges == pytest.approx([17.0, 17.0], abs=1.0)
+    assert serious_findings(driver) == []
+    noted = [entry["message"] for entry in console(driver)]
+    assert len(noted) == 1, noted
+    assert f"status of {status}" in noted[0]
+
+
+@pytest.mark.parametrize(
+    ("path", "sentence"),
+    [
+        ("/nothing", "There is nothing at this address."),
+        ("/events/nothing", "There is no such event; it may be older than history is kept."),
+    ],
+)
+def test_a_page_that_is_not_there_says_so_and_leads_back(logged_in, site, path, sentence):
+    go(logged_in, site, path)
+    problem_shown(logged_in, "404", sentence)
+    find(logged_in, "main a").click()
+    await_(lambda: text_of(logged_in, "#people") == "2")
+    assert logged_in.current_url.rstrip("/") == site.server.address.rstrip("/")
+
+
+def test_a_page_that_fails_says_so_without_telling_why(logged_in, site, monkeypatch):
+    def fail(*_args, **_kwargs):
+        raise RuntimeError("on purpose, with a /secret/path")
+
+    monkeypatch.setattr("edge_app.storage.store.Store.events", fail)
+    go(logged_in, site, "/history")
+    problem_shown(logged_in, "500", "Something failed here; see the log.")
+    assert "on purpose" not in logged_in.page_source
+    assert "Traceback" not in logged_in.page_source
+    monkeypatch.undo()
+    go(logged_in, site, "/history")
+    assert text_of(logged_in, "h1") == "History"
+
+
+def test_a_stranger_who_asks_for_nothing_is_told_to_log_in(driver, dashboard):
+    page = dashboard(hosts="[door.example]")
+    page.site.security.accounts.set_password("admin", PASSWORD, "admin")
+    driver.delete_all_cookies()
+    console(driver)
+    go(driver, page, "/nothing")
+    problem_shown(driver, "401", "Log in first, or send an API token as 'Authorization: Bearer …'.")
+    find(driver, "main a").click()
+    await_(lambda: text_of(driver, "h1") == "Log in")
