@@ -41,6 +41,8 @@ def time_chart(time_s: FloatArray, series: dict[str, FloatArray]) -> str:
         legend_at_bottom=True, show_x_guides=False, explicit_size=False, x_value_formatter=minutes,
         disable_xml_declaration=True, margin=8, truncate_legend=-1,
     )  # fmt: skip
+    # In place of a random one: an analysis gives the same report again.
+    chart.uuid = "time-" + re.sub(r"\W", "-", next(iter(series)))
     for name, values in series.items():
         chart.add(name, list(zip(time_s.tolist(), np.round(values, 2).tolist())))
     return still(chart.render(is_unicode=True))
@@ -55,6 +57,7 @@ def distance_chart(counts: FloatArray, bin_m: float, threshold_m: float) -> str:
         disable_xml_declaration=True, x_labels_major_every=4, show_minor_x_labels=False,
         truncate_label=-1, truncate_legend=-1,
     )  # fmt: skip
+    chart.uuid = "distances"
     edges = np.arange(used) * bin_m
     chart.x_labels = [f"{edge:g} m" for edge in edges]
     close = edges + bin_m <= threshold_m + 1e-9
