@@ -4,6 +4,7 @@ import contextlib
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -122,6 +123,7 @@ def is_in_the_middle(out):
 def files_of(folder):
     """What analyze wrote, without what depends on time or chance; its own notes are hidden."""
     files = {path.name: path.read_bytes() for path in folder.iterdir() if not path.name.startswith(".")}
+    files["report.html"] = re.sub(rb"Report made [0-9 :-]+ UTC", b"", files["report.html"])
     files["summary.json"] = json.dumps(without_times(json.loads(files["summary.json"]))).encode()
     return files
 

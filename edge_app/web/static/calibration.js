@@ -119,6 +119,8 @@ async function use(path, sent) {
   }
 }
 
+let next;
+
 function showSelf(said) {
   const state = said.fault ?? (said.running ? "watching" : said.frames ? "stopped" : "not begun");
   byId("self-state").textContent = said.frames ? `${state}, ${said.frames} frames${said.unsure ? `; ${said.unsure}` : "; sure"}` : state;
@@ -128,7 +130,8 @@ function showSelf(said) {
   byId("self-use").disabled = said.unsure !== null || !said.people || byId("keep").disabled;
   selfGrid = said.grid;
   if (selfGrid.length && !preview) still.paint();
-  if (said.running) setTimeout(follow, 3000);
+  clearTimeout(next);
+  if (said.running) next = setTimeout(follow, 3000);
 }
 
 async function follow() {
