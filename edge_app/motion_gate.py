@@ -40,11 +40,14 @@ class MotionGate:
     def __init__(self, config: MotionGateConfig) -> None:
         self._config = config
         self._looked_at: Image | None = None
+        self._shape: tuple[int, ...] = ()
         self._looked_s = -np.inf
         self.passed_over = 0
 
     def must_look(self, frame: Frame, has_live_tracks: bool) -> bool:
         """Tell whether the detector has to look at this frame."""
+        if frame.image.shape != self._shape:
+            self._looked_at, self._shape = None, frame.image.shape
         if has_live_tracks:
             self._looked_at, self._looked_s = None, frame.time_s
             return True
@@ -56,9 +59,13 @@ class MotionGate:
         self.passed_over += 1
         return False
 
+    def forget(self) -> None:
+        """Look at the next frame whatever it shows: what was looked at last came to nothing. From any thread."""
+        self._looked_at = None
+
     def _moved(self, small: Image) -> bool:
         before = self._looked_at
-        if before is None or before.shape != small.shape:
+        if before is None:
             return True
         change = small.astype(np.float32) - before
         # A camera's exposure moves all pixels alike; that is no movement.

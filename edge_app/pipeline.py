@@ -139,12 +139,17 @@ class Pipeline:
         things = self.still_things.things_now if self.still_things is not None else 0
         return self._tracker.following > things
 
-    def refit(self, camera: Optional[CameraModel]) -> None:
-        """Go on with a picture of another size and its calibration; tracks in the old picture's pixels are dropped."""
+    def refit(self, camera: Optional[CameraModel], scale: tuple[float, float] = (1.0, 1.0)) -> None:
+        """Go on with a picture of another size and its calibration; tracks in the old picture's pixels are dropped.
+
+        Args:
+            camera: the calibration for the new size, or None.
+            scale: new width and height, in parts of the old ones.
+        """
         self.camera = camera
         self._image_height = camera.image_height if camera is not None else 0
         self._tracker.forget()
-        self._last_seen.forget()
+        self._last_seen.scale(*scale)
         if self.still_things is not None:
             self.still_things.forget()
         self._watch = _camera_watch(self._config) if camera is not None else None
@@ -187,7 +192,8 @@ class Pipeline:
         if self.camera_moved and self._time_s is not None:
             self.moved_s += time_s - self._time_s
         self._time_s = time_s
-        self._people = detections.bbox
+        if not detections.passed_over:
+            self._people = detections.bbox
         last_seen = self._last_seen.update(time_s, detections)
         feet = find_feet(camera, detections, self._image_height)
         self.dropped_impossible += feet.dropped

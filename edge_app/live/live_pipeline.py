@@ -54,13 +54,15 @@ class LivePipeline:
         size = (frame.image.shape[1], frame.image.shape[0])
         if size == self._size:
             return self.pipeline.watch(frame)
-        is_first, fitted, self._size = self._size is None, self._fits, size
+        is_first, fitted = self._size is None, self._fits
+        width, height = self._size or size
+        self._size = size
         try:
             camera, problem = camera_for(self._config, size), None
         except UserError as error:
             camera, problem = None, f"{error}; until then no distances are claimed"
         self._fits = problem is None
-        self.pipeline.refit(camera)
+        self.pipeline.refit(camera, (size[0] / width, size[1] / height))
         if isinstance(self.detector, TiledDetector):
             self.detector.refit(camera)
         if problem is not None:

@@ -136,6 +136,7 @@ class LiveRunner:
         self._places: deque[MetricsConfig] = deque(maxlen=1)
         self._pipeline_works = True
         self._failing_sinks: set[int] = set()
+        self._look_failed = False
         self._inference = inference
         self._lossless = source.policy.lossless
         in_flight = _IN_FLIGHT_LOSSLESS if self._lossless else _IN_FLIGHT
@@ -283,12 +284,7 @@ class LiveRunner:
         if self._inference is None:
             result: FrameResult = self._pipeline.process(frame)
             return result
-        detections = Detections.empty(passed_over=True)
-        if item.outputs is not None:
-            outputs = item.outputs.result()
-            since_s = time.perf_counter()
-            detections = finish(self._pipeline.detector, outputs, item.geometry, frame.image)
-            self.times.add("postprocess", since_s)
+        detections = self._look(item)
         since_s = time.perf_counter()
         changed = self._pipeline.adapt_to(frame)
         if changed is not None:
@@ -296,6 +292,30 @@ class LiveRunner:
         result = self._pipeline.interpret(frame.index, frame.time_s, detections)
         self.times.add("interpret", since_s)
         return result
+
+    def _look(self, item: _Captured) -> Detections:
+        """Return who was found in a frame.
+
+        Raises:
+            Exception: whatever the detector raised, of this frame or, where this one was passed over for being like
+                the last that was looked at, of that one: nobody knows who is in either.
+        """
+        if item.outputs is None:
+            if self._look_failed:
+                raise RuntimeError("the detector failed on the last frame that it looked at")
+            return Detections.empty(passed_over=True)
+        self._look_failed = True
+        try:
+            outputs = item.outputs.result()
+            since_s = time.perf_counter()
+            detections = finish(self._pipeline.detector, outputs, item.geometry, item.frame.image)
+        except Exception:
+            if self.gate is not None:
+                self.gate.forget()
+            raise
+        self.times.add("postprocess", since_s)
+        self._look_failed = False
+        return detections
 
     def _tell(self, call: Callable[[ResultSink], None]) -> None:
         """Call every sink; one that breaks its promise and raises is shown, and does not harm the others."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from edge_app.capture.source_hosts import why_refused
-from edge_app.config import ModelConfig
+from edge_app.config import Config, ModelConfig
 from edge_app.errors import UserError, did_you_mean
 from edge_app.web.settings import Change
 
@@ -69,13 +69,24 @@ def check_values(change: Change) -> None:
     for key, value in change.items():
         if key[-2:] == ("privacy", "people") and value == "show":
             raise UserError("people can be shown by the configuration file only; pick another 'privacy.people' here")
-        if key == ("model", "low_score_threshold") and isinstance(value, (int, float)) and value > _MOST_LOW_SCORE:
-            raise UserError(
-                f"'model.low_score_threshold' can be raised above {_MOST_LOW_SCORE:g} by the configuration file only, "
-                "for people who are found with a lower score are not hidden; give at most that"
-            )
         if key[-2:] == ("source", "uri") and value is not None:
             _check_source(value)
+
+
+def check_hiding(before: Config, after: Config) -> None:
+    """Refuse a configuration that hides fewer people than the one in force; judged as it was parsed.
+
+    Raises:
+        UserError: people would be shown.
+    """
+    most = max(before.model.low_score_threshold, _MOST_LOW_SCORE)
+    if after.model.low_score_threshold > most:
+        raise UserError(
+            f"'model.low_score_threshold' can be raised above {most:g} by the configuration file only, for people who "
+            "are found with a lower score are not hidden; give at most that"
+        )
+    if after.privacy.people == "show" != before.privacy.people:
+        raise UserError("people can be shown by the configuration file only; pick another 'privacy.people' here")
 
 
 def _check_source(uri: Any) -> None:

@@ -48,12 +48,18 @@ class Settings:
         self.path = path
         self._lock = threading.Lock()
 
-    def change(self, change: Change, apply: Callable[[Config], None]) -> Outcome:
+    def change(
+        self,
+        change: Change,
+        apply: Callable[[Config], None],
+        check: Callable[[Config, Config], None] = lambda before, after: None,
+    ) -> Outcome:
         """Change keys, keep them in the file and put them in force.
 
         Args:
             change: from a key's path, such as ``("distance", "threshold_m")``, to its value; None takes the key away.
             apply: puts a configuration in force; when it refuses, the file stays as it was.
+            check: refuses what may not become of the configuration in force.
 
         Raises:
             UserError: a key or value will not do, or there is no file or it cannot be written.
@@ -66,6 +72,7 @@ class Settings:
             # Only what the page changed is judged anew: the command line may have overruled other keys of the file.
             changed = parse_config(_plain(content), self.path.name, self.path.resolve().parent)
             config = self._with(changed, {key[0] for key in change})
+            check(self.config, config)
             try:
                 apply(config)
             except UserError:

@@ -32,7 +32,32 @@ def test_who_was_found_where_it_is_not_the_frame_s_turn_is_held_as_long_as_that_
     unchecked = np.array([OTHER], np.float32)
     for k in range(50):
         np.testing.assert_array_equal(memory.update(k / 10, found(unchecked=unchecked)), unchecked)
-    assert held(memory, [(5.0, found())]) == [0]
+    # Frames that are passed over find nobody's turn.
+    for k in range(50, 60):
+        np.testing.assert_array_equal(memory.update(k / 10, Detections.empty(passed_over=True)), unchecked)
+    # Their turn has come: held as if found just before, however that came about.
+    assert held(memory, [(6 + k / 10, found()) for k in range(15)]) == [1] * 10 + [0] * 5
+
+
+def test_a_frame_that_comes_late_hides_who_was_found_in_the_one_before():
+    memory = LastSeen()
+    assert held(memory, [(0.0, found(BOX)), (30.0, found()), (30.1, found())]) == [0, 1, 0]
+
+
+def test_a_picture_of_another_size_moves_the_places():
+    memory = LastSeen()
+    memory.update(0.0, found(BOX, unchecked=np.array([OTHER], np.float32)))
+    memory.scale(0.5, 0.25)
+    np.testing.assert_allclose(
+        memory.update(0.0, Detections.empty(passed_over=True)), [[50, 12.5, 70, 37.5], [150, 12.5, 170, 37.5]]
+    )
+
+
+def test_what_is_remembered_has_a_limit():
+    memory = LastSeen()
+    for k in range(20):
+        boxes = [[40.0 * x, 100.0 * k, 40.0 * x + 30, 100.0 * k + 90] for x in range(100)]
+        assert len(memory.update(k / 100, found(*boxes))) <= 200
 
 
 def test_frames_that_were_passed_over_change_nothing():
@@ -59,10 +84,8 @@ def test_one_who_passes_in_front_of_another_does_not_stand_for_both():
 
 def test_boxes_that_are_not_finite_harm_nothing_and_a_state_goes_on():
     memory = LastSeen()
-    memory.update(0.0, found([np.nan] * 4, BOX))
+    memory.update(0.0, found([np.nan] * 4, BOX, unchecked=np.array([OTHER], np.float32)))
     other = LastSeen()
     other.restore(json.loads(json.dumps(memory.state())))
     np.testing.assert_array_equal(other.update(0.5, found()), memory.update(0.5, found()))
-    assert len(other.update(0.6, found())) == 1
-    other.forget()
-    assert len(other.update(0.7, found())) == 0
+    assert len(other.update(0.6, found())) == 2

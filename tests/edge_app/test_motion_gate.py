@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 from edge_app.motion_gate import MotionGate, MotionGateConfig
@@ -28,6 +29,16 @@ def test_a_small_person_who_comes_in_is_looked_at():
     assert gate.must_look(scene(0), False)
     assert not gate.must_look(scene(1), False)
     assert gate.must_look(scene(2, person_x=800), False)
+
+
+def test_another_picture_size_is_looked_at_though_nothing_moved_and_so_is_what_follows_a_failure():
+    gate = MotionGate(MotionGateConfig(look_every_s=100))
+    large = scene(0, noise=0.0).image
+    small = cv2.resize(large, (960, 540), interpolation=cv2.INTER_AREA)
+    looked = [gate.must_look(Frame(image, 0, 0.0), False) for image in (large, large, small, small)]
+    assert looked == [True, False, True, False]
+    gate.forget()
+    assert [gate.must_look(Frame(small, 0, 0.0), False) for _ in range(2)] == [True, False]
 
 
 def test_slow_movement_adds_up():

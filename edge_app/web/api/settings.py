@@ -10,7 +10,7 @@ from edge_app.config import config_schema
 from edge_app.config_section import Section
 from edge_app.masking import masked
 from edge_app.web.api.operation import CameraQuery, Operations
-from edge_app.web.changes import CHANGEABLE, as_change
+from edge_app.web.changes import CHANGEABLE, as_change, check_hiding
 from edge_app.web.security.access import visitor
 from edge_app.web.security.guard import address
 from edge_app.web.settings import Change, Outcome
@@ -64,7 +64,7 @@ def change_settings(site: Site, change: Change) -> Outcome:
         for view in site.cameras.values():
             view.apply(config)
 
-    outcome = site.settings.change(change, apply)
+    outcome = site.settings.change(change, apply, check_hiding)
     said = {".".join(key): without_secrets(value) for key, value in change.items()}
     site.security.audit.write("settings changed", who=visitor().name, address=address(), change=said)
     return outcome

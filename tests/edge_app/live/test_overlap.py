@@ -144,6 +144,40 @@ def test_nothing_but_the_model_keeps_the_accelerator_from_the_next_frame(system)
     assert ran_in == {"preprocess": "prepare camera0", "invoke": "inference", "decode": "pipeline camera0"}
 
 
+def test_frames_like_one_on_which_the_model_failed_are_looked_at_and_withheld_until_that_works(system):
+    class Broken(StandIn):
+        def invoke(self, tensor):
+            if 2 <= self.calls < 6:
+                self.calls += 1
+                raise RuntimeError("the model failed")
+            return super().invoke(tensor)
+
+    class Listening:
+        def __init__(self):
+            self.told = []
+
+        def accept(self, camera, utc_s, result):
+            self.told.append("passed over" if result.detections.passed_over else "looked at")
+
+        def notice(self, notice):
+            if notice.kind == "pipeline":
+                self.told.append(notice.ok)
+
+        def use_places(self, camera, metrics):
+            pass
+
+    heard = Listening()
+    gate = MotionGate(MotionGateConfig(look_every_s=0.2))
+    detector = Broken(0.002, found=False)
+    system((Frames(flicker=False), detector, REALTIME), sinks=[heard], gate=gate)
+    wait_until(lambda: heard.told.count("looked at") >= 4)
+    # One fault, told once, and no picture in between, though every frame equals the one that failed.
+    first = heard.told.index(False)
+    assert [told for told in heard.told[first:] if isinstance(told, str)][0] == "looked at"
+    assert heard.told.count(False) == 1
+    assert detector.calls >= 6
+
+
 def test_a_model_that_fails_on_a_frame_is_a_fault_and_the_next_frames_go_on(system):
     class Failing(StandIn):
         def invoke(self, tensor):

@@ -167,6 +167,7 @@ def test_null_brings_the_default_back(dashboard):
     ({"distanc": {"threshold_m": 1}}, "did you mean 'distance'"),
     ({"privacy": {"people": "show"}}, "people can be shown by the configuration file only"),
     ({"model": {"low_score_threshold": 0.3}}, "people who are found with a lower score are not hidden"),
+    ({"model": {"low_score_threshold": "0.3"}}, "people who are found with a lower score are not hidden"),
     ({"source": {"uri": "file:///etc/passwd"}}, "files and GStreamer descriptions go into the configuration file"),
     ({"source": {"uri": "../../etc/passwd"}}, "files and GStreamer"), ({"source": {"uri": 7}}, "files and GStreamer"),
     ({"source": {"uri": "filesrc location=/etc/passwd ! fakesink"}}, "files and GStreamer"),
