@@ -12,10 +12,11 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from edge_app.delivery.config import MessageKind
 from edge_app.delivery.messages import Message
-from edge_app.storage.schema import open_for_reading
+from edge_app.storage.schema import is_damage, open_for_reading
 from edge_app.storage.statements import Statement
 
 
@@ -56,20 +57,26 @@ class Channel:
 class Outbox:
     """The outbox as senders see it; may be used by one thread for each channel."""
 
-    def __init__(self, path: Path, put: Callable[[Iterable[Statement]], None]) -> None:
-        """Name the database, and what takes statements for it."""
+    def __init__(
+        self,
+        path: Path,
+        put: Callable[[Iterable[Statement]], None],
+        damaged: Callable[[sqlite3.Error], None] = lambda error: None,
+    ) -> None:
+        """Name the database, what takes statements for it, and whom to tell that it is damaged."""
         self._path = path
         self._put = put
+        self._damaged = damaged
         self._connections = threading.local()
 
     def waiting(self, channel: str, after_seq: int, limit: int) -> list[Waiting]:
         """Return the messages of a channel after ``after_seq``, oldest first."""
-        rows = self._connection().execute(
+        rows = self._read(
             "SELECT seq, uid, topic, payload, created_utc_s FROM outbox WHERE channel = ? AND seq > ? ORDER BY seq "
             "LIMIT ?",
             (channel, after_seq, limit),
         )
-        return [Waiting(*row) for row in rows.fetchall()]
+        return [Waiting(*row) for row in rows]
 
     def delivered(self, seqs: Iterable[int]) -> None:
         """Delete messages that their receivers have, or that are given up."""
@@ -77,8 +84,16 @@ class Outbox:
 
     def newest(self, channel: str) -> int:
         """Return the highest ``seq`` of a channel; 0 where nothing waits."""
-        row = self._connection().execute("SELECT MAX(seq) FROM outbox WHERE channel = ?", (channel,)).fetchone()
-        return int(row[0] or 0)
+        ((newest,),) = self._read("SELECT MAX(seq) FROM outbox WHERE channel = ?", (channel,))
+        return int(newest or 0)
+
+    def _read(self, sql: str, parameters: tuple[Any, ...]) -> list[Any]:
+        try:
+            return self._connection().execute(sql, parameters).fetchall()
+        except sqlite3.DatabaseError as error:
+            if is_damage(error):
+                self._damaged(error)
+            raise
 
     def _connection(self) -> sqlite3.Connection:
         held = self._connections

@@ -74,7 +74,7 @@ class PostOffice:
         Raises:
             UserError: as the constructor.
         """
-        outbox = Outbox(writer.path, writer.put)
+        outbox = Outbox(writer.path, writer.put, writer.report_damage)
         if self._config.mqtt.host is not None:
             self._threads.append(MqttPublisher(self._config.mqtt, self.device, outbox, states))
         self._threads += [DeliveryWorker(name, sender, outbox) for name, sender in self._senders]

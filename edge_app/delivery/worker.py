@@ -17,6 +17,8 @@ _POLL_S = 0.5
 _BATCH = 20
 _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 300.0
+# A message whose time is over by the clock, which may be set, is tried for so long in a run all the same.
+_TRIED_S = 3600.0
 
 
 class RefusedError(Exception):
@@ -77,8 +79,9 @@ class DeliveryWorker:
         while not self._stopping.wait(pause_s):
             try:
                 pause_s = self._deliver()
-            except Exception:
+            except Exception as error:
                 log.exception("delivery by %s failed", self._channel)
+                self.trouble = f"delivery failed ({type(error).__name__}); see the log"
                 pause_s = self._pause_s()
 
     def _deliver(self) -> float:
@@ -93,7 +96,7 @@ class DeliveryWorker:
                 self.trouble = None
             except NotDeliveredError as error:
                 self._say(str(error))
-                if self._waited_s(message) < self._sender.give_up_s:
+                if not self._has_waited_enough(message):
                     return self._pause_s()
                 self._give_up(message, str(error))
             except RefusedError as error:
@@ -111,10 +114,13 @@ class DeliveryWorker:
         while len(self._known) > 1 and self._known[0][0] <= self._after_seq:
             self._known.popleft()
 
-    def _waited_s(self, message: Waiting) -> float:
-        """Return for how long a message is known to have waited, in this run."""
+    def _has_waited_enough(self, message: Waiting) -> bool:
+        """Tell whether a message is to be given up: by what this run has seen, and by the clock after an hour of it."""
         since_s = next((since_s for seq, since_s in self._known if seq >= message.seq), time.monotonic())
-        return time.monotonic() - since_s
+        seen_s = time.monotonic() - since_s
+        give_up_s = self._sender.give_up_s
+        age_s = time.time() - message.created_utc_s
+        return seen_s >= give_up_s or (seen_s >= _TRIED_S and age_s >= give_up_s)
 
     def _pause_s(self) -> float:
         """Return a pause that doubles with each failure, with a random part so that devices do not call in step."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,7 +39,9 @@ def writer_lock(path: Path) -> Iterator[None]:
 
 def set_aside(database: Path, word: str) -> Path:
     """Rename a database with what belongs to it; return its new path, which has ``word`` and the time at its end."""
-    aside = database.with_name(f"{database.name}.{word}-{int(time.time())}")
+    name = f"{database.name}.{word}-{int(time.time())}"
+    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+    aside = next(path for path in map(database.with_name, names) if not path.exists())
     # The log goes first: beside another database of the old name it would be played into that one.
     for ending in ("-wal", "-shm", ""):
         part = database.with_name(database.name + ending)

@@ -67,10 +67,14 @@ def is_damage(error: sqlite3.Error) -> bool:
 
 
 def history_error(path: Path, error: sqlite3.DatabaseError) -> UserError:
-    """Return what to raise for an error of the database when it is opened."""
-    return DamagedHistoryError(
-        f"history {path} cannot be used ({error}); bring back a backup with 'edge_app storage restore', or move "
-        "the file away"
+    """Return what to raise for an error of the database when it is opened: only what is damaged may be set aside."""
+    if is_damage(error):
+        return DamagedHistoryError(
+            f"history {path} cannot be used ({error}); bring back a backup with 'edge_app storage restore', or move "
+            "the file away"
+        )
+    return UserError(
+        f"history {path} cannot be used now ({error}); free space on its disk, and end other programs that write it"
     )
 
 
@@ -79,7 +83,7 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
 
     Raises:
         DamagedHistoryError: the file is no database, or a broken one.
-        UserError: the file cannot be opened, or was written by a newer version.
+        UserError: the file cannot be opened or is locked, the disk is full, or a newer version wrote it.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -91,6 +95,8 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
             f"history {path} cannot be opened ({error}); give a writable folder with storage.folder"
         ) from error
     try:
+        # One text that is not UTF-8 must not make all others unreadable.
+        connection.text_factory = lambda text: text.decode("utf-8", "replace")
         # Has an effect only on a new file: deleted rows can be given back to the disk without rewriting all.
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute("PRAGMA journal_mode = WAL")

@@ -81,8 +81,7 @@ class StorageSink:
             self.writer.put(self._finished(minute))
         self.writer.start()
         if self._broken is not None:
-            log.error("%s", self._broken)
-            self._own_notice(StatusNotice("", "storage", False, self._broken, time.time()))
+            self.writer.tell_damage(self._broken)
 
     def accept(self, camera: str, utc_s: float, result: FrameResult) -> None:
         """Take the result of one frame."""
@@ -142,6 +141,9 @@ class StorageSink:
         except sqlite3.DatabaseError as error:
             writer.close()
             raise history_error(config.path, error) from error
+        except BaseException:
+            writer.close()
+            raise
 
     def _minutes(self) -> Iterator[Statement]:
         """Say what is new about the minutes of all cameras; called by the writer."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +15,8 @@ from edge_app.errors import UserError
 from edge_app.sinks import StatusNotice
 from edge_app.storage.rows import Bucket, HeatMap, MinuteAggregate, StoredAlert, StoredEvent, heat_map, unpack_heat
 from edge_app.storage.schema import open_for_reading, open_for_writing
+
+log = logging.getLogger(__name__)
 
 MAX_PAGE = 1000
 # Number of rows of an hour, the first and the last of them.
@@ -322,14 +326,14 @@ def read_left_behind(connection: sqlite3.Connection) -> LeftBehind:
         """SELECT rule, camera, MAX(utc_s) FROM alert WHERE state = 'firing'
         AND utc_s >= (SELECT MAX(utc_s) FROM alert) - 86400 GROUP BY rule, camera"""
     ).fetchall()
-    newest = [connection.execute("SELECT MAX(watched_utc_s) FROM run").fetchone()]
+    newest = [connection.execute("SELECT watched_utc_s FROM run ORDER BY rowid DESC LIMIT 1").fetchone()]
     tables = {"minute": "minute_utc_s + watched_s", "event": "end_utc_s", "notice": "utc_s", "alert": "utc_s"}
     newest += [
         connection.execute(f"SELECT {time} FROM {table} ORDER BY seq DESC LIMIT 1").fetchone()
         for table, time in tables.items()
     ]
     return LeftBehind(
-        tuple(minute_of(row) for row in minutes),
+        tuple(minute for minute in map(_readable_minute, minutes) if minute is not None),
         tuple(_alert_of(row) for row in alerts),
         {(rule, camera): utc_s for rule, camera, utc_s in told},
         max((row[0] for row in newest if row is not None and row[0] is not None), default=0.0),
@@ -342,6 +346,14 @@ def _notice_of(row: sqlite3.Row) -> StatusNotice:
 
 def _alert_of(row: sqlite3.Row) -> StoredAlert:
     return StoredAlert(**{name: row[name] for name in row.keys() if name != "seq"})  # noqa: SIM118
+
+
+def _readable_minute(row: sqlite3.Row) -> Optional[MinuteAggregate]:
+    try:
+        return minute_of(row)
+    except (ValueError, TypeError, struct.error) as error:
+        log.error("minute %s can't be read (%s); it stays unfinished", row["uid"], error)
+        return None
 
 
 def minute_of(row: sqlite3.Row) -> MinuteAggregate:

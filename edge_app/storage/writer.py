@@ -10,8 +10,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import Optional
 
+from edge_app.errors import UserError
 from edge_app.sinks import StatusNotice
 from edge_app.storage import retention
 from edge_app.storage.config import StorageConfig
@@ -31,6 +33,8 @@ _RETRY_S = 5.0
 _STOP_S = 10.0
 _MEBIBYTE = 1 << 20
 _OUTBOX_MOST = 100_000
+# So long it is shown that history was begun anew: long enough for an alert.
+_DAMAGE_SHOWN_S = 600.0
 # Urgent rows that wait beside a queue that is full.
 _URGENT_MORE = 1000
 # What is wrong with one row, not with the database: it must not hold up the others for ever.
@@ -77,6 +81,11 @@ class HistoryWriter:
         self._waiting: deque[Statement] = deque()
         self._told = False
         self._is_nearly_full = False
+        self._reported: Optional[sqlite3.Error] = None
+        self._damage: Optional[sqlite3.Error] = None
+        self._damage_told_s: Optional[float] = None
+        self._aside: Optional[Path] = None
+        self._above = 0
         self._ticks = 0
         self._retry_s = 0.0
         self._upkeep_s = monotonic() + min(_UPKEEP_S, 1.0)
@@ -136,6 +145,9 @@ class HistoryWriter:
             log.error("the disk of %s does not answer; what was not stored is lost", self.path.parent)
             return
         self.tick()
+        if self._waiting:
+            # The first one may have found the database damaged, or the disk full just before there was room.
+            self.tick()
         self.close()
 
     def close(self) -> None:
@@ -145,6 +157,10 @@ class HistoryWriter:
     def tick(self) -> None:
         """Do once what the thread does again and again: guard the disk, commit, keep house."""
         self._watch_clock()
+        self._mend()
+        if self._damage is not None:
+            self._ticks += 1
+            return
         self._guard_disk()
         if self.paused is None:
             self._commit()
@@ -154,6 +170,17 @@ class HistoryWriter:
             self._upkeep_s = self._monotonic() + _UPKEEP_S
             self._keep_house()
         self._ticks += 1
+
+    def _mend(self) -> None:
+        """Go on with what a damage has begun."""
+        if self._damage is not None:
+            if self._monotonic() >= self._retry_s:
+                self._open_anew()
+        elif self._reported is not None:
+            self._begin_anew(self._reported)
+        if self._damage_told_s is not None and self._monotonic() - self._damage_told_s >= _DAMAGE_SHOWN_S:
+            self._damage_told_s = None
+            self._tell(True, "history is stored, in the file that was begun anew")
 
     def _run(self) -> None:
         while not self._stopping.wait(self._config.commit_s):
@@ -198,17 +225,38 @@ class HistoryWriter:
                 )
             return False
 
+    def report_damage(self, error: sqlite3.Error) -> None:
+        """Take what a reader found: the database is damaged, and is begun anew. From any thread."""
+        self._reported = error
+
+    def tell_damage(self, sentence: str) -> None:
+        """Say that history was begun anew; it is well again after a while, so that alerts can fire meanwhile."""
+        log.error("%s", sentence)
+        self._damage_told_s = self._monotonic()
+        self._tell(False, sentence)
+
     def _begin_anew(self, error: sqlite3.Error) -> None:
         """Set a damaged database aside and make another one: watching, alerts and what is new must go on."""
+        self._reported = None
         self.connection.close()
-        aside = set_aside(self.path, "damaged")
-        self.connection = open_for_writing(self.path)
-        # Senders know up to where they have sent, and go on from there.
-        above = int(self._utc() * 1000)
-        self.connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('outbox', ?)", (above,))
-        sentence = damaged_sentence(error, aside)
-        log.error("%s", sentence)
-        self._tell(False, sentence)
+        self._damage, self._aside = error, None
+        self._open_anew()
+
+    def _open_anew(self) -> None:
+        """Make another database in place of a damaged one; where that fails, it is tried again."""
+        try:
+            if self._aside is None:
+                self._aside = set_aside(self.path, "damaged")
+            self.connection = open_for_writing(self.path)
+            # Senders know up to where they have sent, and go on from there.
+            self._above = max(int(self._utc() * 1000), self._above + 10**9)
+            self.connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('outbox', ?)", (self._above,))
+        except (OSError, UserError, sqlite3.Error) as error:
+            self._pause(f"history was damaged ({self._damage}) and can't be begun anew: {error}")
+            return
+        sentence = damaged_sentence(self._damage, self._aside)
+        self._damage = None
+        self.tell_damage(sentence)
 
     def _write(self, batch: list[Statement]) -> None:
         """Commit a batch; a row that the database refuses for what it holds is left out, told and counted."""

@@ -175,3 +175,17 @@ def test_a_clock_that_is_set_forward_gives_no_message_up(outbox, post, monkeypat
     worker.stop()
     assert worker.given_up == 0
     assert len(outbox.waiting("hook", 0, 9)) == 2
+
+
+def test_a_message_whose_time_is_over_by_the_clock_goes_after_an_hour_of_a_run_that_is_restarted_daily(
+    outbox, post, monkeypatch
+):
+    post(range(1), channel="hook")
+    wait_until(lambda: len(outbox.waiting("hook", 0, 9)) == 1)
+    two_days_on = time.time() + 2 * 86400
+    monkeypatch.setattr("time.time", lambda: two_days_on)
+    monkeypatch.setattr("edge_app.delivery.worker._TRIED_S", 0.1)
+    worker = DeliveryWorker("hook", hook("http://127.0.0.1:9/", give_up_h=24), outbox, first_pause_s=0.02)
+    worker.start()
+    wait_until(lambda: worker.given_up == 1)
+    worker.stop()

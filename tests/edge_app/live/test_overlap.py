@@ -173,7 +173,7 @@ def test_frames_like_one_on_which_the_model_failed_are_looked_at_and_withheld_un
     wait_until(lambda: heard.told.count("looked at") >= 4)
     # One fault, told once, and no picture in between, though every frame equals the one that failed.
     first = heard.told.index(False)
-    assert [told for told in heard.told[first:] if isinstance(told, str)][0] == "looked at"
+    assert next(told for told in heard.told[first:] if isinstance(told, str)) == "looked at"
     assert heard.told.count(False) == 1
     assert detector.calls >= 6
 

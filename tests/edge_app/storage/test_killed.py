@@ -72,7 +72,8 @@ def test_what_a_kill_must_not_do_is_found(watched, change, said):
 
 def test_a_damaged_file_is_found(watched):
     damaged = bytearray(watched.read_bytes())
-    damaged[5 * 4096 : 5 * 4096 + 200] = bytes(200)
+    for page in range(1, len(damaged) // 4096):
+        damaged[page * 4096 : page * 4096 + 200] = b"\xff" * 200
     watched.write_bytes(damaged)
     assert History(watched).findings()[0].startswith("integrity: ")
 

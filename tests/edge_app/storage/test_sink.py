@@ -257,3 +257,28 @@ def test_how_long_a_fault_may_take_to_show_again_is_taken_from_the_cameras():
     assert _settle_s(config) == SETTLE_S + 100
     config = Config.model_validate({"source": {"frozen_timeout_s": 0, "stall_timeout_s": 40}})
     assert _settle_s(config) == SETTLE_S + 80
+
+
+@pytest.mark.parametrize("trouble", ["locked", "unreadable"])
+def test_a_history_that_is_whole_is_never_set_aside(opened, config, monkeypatch, trouble):
+    sink = opened()
+    sink.accept("door", NOON, with_event(two_people()[-1]))
+    sink.close()
+    with sqlite3.connect(config.path, isolation_level=None) as other:
+        if trouble == "locked":
+            monkeypatch.setattr("edge_app.storage.schema._BUSY_S", 0.1)
+            other.execute("PRAGMA user_version = 3")
+            other.execute("ALTER TABLE run DROP COLUMN watched_utc_s")
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(UserError, match="cannot be used now"):
+                opened()
+            other.execute("ROLLBACK")
+        else:
+            other.execute("UPDATE minute SET closed = 0, heat = x'ff'")
+            other.execute("INSERT INTO run VALUES ('x', 0, CAST(x'ff' AS TEXT), '{}', NULL)")
+            other.execute(
+                "INSERT INTO alert VALUES (1, 'u', 'a', CAST(x'ff' AS TEXT), 'fault', 'door', 'firing', 's', 1.0)"
+            )
+    opened().close()
+    assert list(config.folder.glob("*damaged*")) == []
+    assert Store(config.path).events().total == 1

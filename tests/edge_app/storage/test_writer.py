@@ -9,6 +9,7 @@ import pytest
 
 from edge_app.delivery.messages import Message
 from edge_app.delivery.outbox import Channel, Outbox, put_messages
+from edge_app.errors import UserError
 from edge_app.storage import StorageConfig, Store
 from edge_app.storage.rows import StoredAlert
 from edge_app.storage.statements import Statement, add_alert, add_event, put_minute
@@ -157,6 +158,63 @@ def test_a_database_that_is_damaged_while_it_is_written_is_set_aside_and_begun_a
     assert len(list(config.folder.glob("history.sqlite.damaged-*"))) >= 1
     writer.stop()
     assert writer.lost == 0
+
+
+def test_a_database_that_cannot_be_begun_anew_is_tried_again_and_the_fault_ends(config, clock, monkeypatch):
+    told = []
+    writer = HistoryWriter(config, on_notice=told.append, utc=clock.utc, monotonic=clock.monotonic)
+    writer.put(add_event(event(number)) for number in range(300))
+    writer.tick()
+    damage(writer, "event")
+
+    def refuse(path):
+        raise UserError("the disk is full")
+
+    monkeypatch.setattr("edge_app.storage.writer.open_for_writing", refuse)
+    writer.put([add_event(event(1000))])
+    for _ in range(3):
+        clock.now += 10
+        writer.tick()
+    assert "can't be begun anew: the disk is full" in writer.paused
+    monkeypatch.undo()
+    for _ in range(2):
+        clock.now += 10
+        writer.tick()
+    assert totals(config.path) == 1
+    assert writer.paused is None
+    clock.now += 500
+    writer.tick()
+    # Shown for long enough that a rule can tell it.
+    assert "begins anew" in next(notice.sentence for notice in reversed(told) if not notice.ok)
+    clock.now += 200
+    writer.tick()
+    assert told[-1].ok
+    writer.stop()
+
+
+def test_damage_that_a_reader_finds_is_mended_and_damage_in_the_last_moment_loses_nothing(config, clock):
+    writer = HistoryWriter(config, utc=clock.utc, monotonic=clock.monotonic)
+    outbox = Outbox(writer.path, writer.put, writer.report_damage)
+    channel = Channel("hook", frozenset({"event"}))
+    writer.put(put_messages([channel], [Message("event", "", "before", "{}")]))
+    writer.tick()
+    damage(writer, "outbox")
+    with pytest.raises(sqlite3.DatabaseError):
+        outbox.waiting("hook", 0, 9)
+    writer.put(put_messages([channel], [Message("event", "", "after", "{}")]))
+    writer.tick()
+    assert [message.uid for message in outbox.waiting("hook", 0, 9)] == ["after"]
+    writer.put(add_event(event(number)) for number in range(300))
+    writer.tick()
+    damage(writer, "event")
+    writer.put([add_event(event(1000))])
+    writer.stop()
+    assert [e.uid for e in Store(config.path).events().events] == ["run-1000"]
+    # The same second, twice: neither of the two is lost.
+    aside = [
+        path for path in config.folder.glob("history.sqlite.damaged-*") if not path.name.endswith(("-wal", "-shm"))
+    ]
+    assert len([path for path in aside if path.stat().st_size > 8192]) == 2
 
 
 def test_a_disk_that_is_really_full_loses_nothing_and_breaks_nothing(small_disk, clock):
