@@ -183,6 +183,7 @@ class MqttPublisher:
             except Exception:
                 log.exception("publishing to the MQTT broker failed")
                 self._stopping.wait(1.0)
+        self._outbox.close()
 
     def _settle(self) -> None:
         """Delete what was confirmed."""

@@ -87,6 +87,13 @@ class Outbox:
         ((newest,),) = self._read("SELECT MAX(seq) FROM outbox WHERE channel = ?", (channel,))
         return int(newest or 0)
 
+    def close(self) -> None:
+        """Let go of the database in the calling thread: its log can't be put away while somebody reads."""
+        connection = getattr(self._connections, "connection", None)
+        if connection is not None:
+            connection.close()
+        self._connections.file = None
+
     def _read(self, sql: str, parameters: tuple[Any, ...]) -> list[Any]:
         try:
             return self._connection().execute(sql, parameters).fetchall()
@@ -100,8 +107,7 @@ class Outbox:
         # A damaged database is set aside and begun anew under the same name.
         file = self._path.stat().st_ino
         if getattr(held, "file", None) != file:
-            if hasattr(held, "connection"):
-                held.connection.close()
+            self.close()
             held.file, held.connection = file, open_for_reading(self._path)
         connection: sqlite3.Connection = held.connection
         return connection

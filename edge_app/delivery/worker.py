@@ -83,6 +83,7 @@ class DeliveryWorker:
                 log.exception("delivery by %s failed", self._channel)
                 self.trouble = f"delivery failed ({type(error).__name__}); see the log"
                 pause_s = self._pause_s()
+        self._outbox.close()
 
     def _deliver(self) -> float:
         """Send what waits; return seconds until the next look."""
