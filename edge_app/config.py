@@ -5,6 +5,7 @@ Paths in a configuration file are relative to that file.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Optional
 
@@ -241,6 +242,26 @@ class Config(Section):
             for name, camera in self.cameras.items()
         }
 
+    @model_validator(mode="before")
+    @classmethod
+    def _no_text_is_blank(cls, content: Any) -> Any:
+        for key, value in _texts(content, ""):
+            if not value.strip():
+                raise ValueError(f"'{key}' is an empty text; give a value, or leave the key out for its default")
+        return content
+
+    @model_validator(mode="after")
+    def _alerts_are_about_known_cameras(self) -> Config:
+        known = list(self.cameras) or [DEFAULT_CAMERA]
+        for rule in self.alerts.rules:
+            for camera in rule.cameras or ():
+                if camera not in known:
+                    raise ValueError(
+                        f"alerts rule '{rule.name}' names the camera '{camera}', which is not configured (known "
+                        f"cameras: {', '.join(known)}); correct its 'cameras'"
+                    )
+        return self
+
     @model_validator(mode="after")
     def _alerts_are_stored(self) -> Config:
         receivers = self.alerts.receivers
@@ -248,6 +269,18 @@ class Config(Section):
         if sends and not self.storage.enabled:
             raise ValueError("alerts and mqtt need storage, where messages wait; set storage.enabled: true")
         return self
+
+
+def _texts(content: Any, key: str) -> Iterator[tuple[str, str]]:
+    """Yield every text in parsed YAML with the key that leads to it."""
+    if isinstance(content, str):
+        yield key, content
+    elif isinstance(content, dict):
+        for name, value in content.items():
+            yield from _texts(value, f"{key}.{name}" if key else str(name))
+    elif isinstance(content, (list, tuple)):
+        for number, value in enumerate(content):
+            yield from _texts(value, f"{key}.{number}")
 
 
 def load_config(path: Optional[Path]) -> Config:

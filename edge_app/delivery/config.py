@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Literal, Optional
 from urllib.parse import urlsplit
@@ -36,6 +37,17 @@ class MqttConfig(Section):
     home_assistant: Optional[str] = Field(
         None, pattern=_LEVEL, description="Home Assistant's discovery prefix, usually homeassistant; none: no discovery"
     )
+
+    @field_validator("host")
+    @classmethod
+    def _is_host(cls, host: Optional[str]) -> Optional[str]:
+        try:
+            usable = host is None or (bool(host.encode("idna")) and not re.search(r"[\s/@]", host))
+        except UnicodeError:
+            usable = False
+        if not usable:
+            raise ValueError("must be a host name or an address alone, such as broker.example.org")
+        return host
 
     @model_validator(mode="after")
     def _whole(self) -> MqttConfig:

@@ -49,6 +49,22 @@ def test_paths_start_from_the_configuration_file(tmp_path):
         ("distance: {threshold_m: .nan}", r"'distance.threshold_m'.*finite"),
         ("model: {low_score_threshold: 0.9}", r"low_score_threshold must not be above"),
         ("privacy: {people: naked}", r"'privacy.people'.*'pixelate', 'blur', 'schematic' or 'show'"),
+        ("mqtt: {host: ''}", r"'mqtt.host' is an empty text; give a value, or leave the key out"),
+        ("mqtt: {host: h, username: ' '}", r"'mqtt.username' is an empty text"),
+        ("mqtt: {host: h, device: ''}", r"'mqtt.device' is an empty text"),
+        ("dashboard: {host: ''}", r"'dashboard.host' is an empty text"),
+        ("alerts: {receivers: {webhooks: [{url: ''}]}}", r"'alerts.receivers.webhooks.0.url' is an empty text"),
+        ("mqtt: {host: broker..org}", r"'mqtt.host': must be a host name or an address alone.*, not 'broker..org'"),
+        ("mqtt: {host: 'mqtt://broker'}", r"'mqtt.host': must be a host name or an address alone"),
+        (
+            "alerts: {rules: [{name: crowd, kind: occupancy, above: 3, cameras: [nope]}]}",
+            r"alerts rule 'crowd' names the camera 'nope', which is not configured \(known cameras: camera\)",
+        ),
+        (
+            "cameras: {door: {source: {uri: '0'}}, yard: {source: {uri: '1'}}}\n"
+            "alerts: {rules: [{name: any, kind: fault, cameras: [yard, camera]}]}",
+            r"alerts rule 'any' names the camera 'camera', which is not configured \(known cameras: door, yard\)",
+        ),
         ("[1, 2]", "a mapping of sections, not a list"),
         ("model: [", r"not valid YAML at line 1"),
     ],
