@@ -10,14 +10,16 @@ from edge_app.capture.opencv_stream import SourceLost
 from edge_app.config import Config
 from edge_app.delivery.post_office import PostOffice
 from edge_app.detector import load_detector
+from edge_app.web.server import check_dashboard
 
 
 def check_references(config: Config) -> Iterator[str]:
-    """Open the configured model, calibration, ways out and source; yield a line on each.
+    """Open the configured model, calibration, ways out and source; yield a line on each. The dashboard is judged, too.
 
     Raises:
         UserError: the first one that cannot be used.
     """
+    check_dashboard(config.dashboard)
     detector = load_detector(config.model)
     yield f"model: {detector.name}, {detector.input.width}x{detector.input.height} {detector.input.dtype}"
     for name, camera_config in config.for_each_camera().items():

@@ -112,20 +112,7 @@ class MqttPublisher:
         self._client.loop_stop()
 
     def _make_client(self) -> Any:
-        config = self._config
-        context = _tls_context(config) if config.tls else None
-        try:
-            from paho.mqtt import client as paho  # noqa: PLC0415 - an extra
-        except ImportError as error:
-            raise UserError(
-                "'mqtt.host' needs the MQTT library; install it with: pip install 'edge-social-distancing[mqtt]'"
-            ) from error
-        client = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id=f"{config.prefix}-{self._device}")
-        if config.username is not None:
-            password = read_secret(config.password, "mqtt.password") if config.password else None
-            client.username_pw_set(config.username, password)
-        if context is not None:
-            client.tls_set_context(context)
+        client = make_client(self._config, self._device)
         client.will_set(self._status_topic, "offline", qos=1, retain=True)
         client.reconnect_delay_set(1, _LONGEST_PAUSE_S)
         client.max_inflight_messages_set(_WINDOW)
@@ -248,6 +235,28 @@ class MqttPublisher:
                 ):
                     self._client.publish(where, what, qos=1, retain=True)
             self._client.publish(topic, json.dumps(state), qos=0, retain=True)
+
+
+def make_client(config: MqttConfig, device: str) -> Any:
+    """Return a client of paho that knows how to log in; nothing is connected yet.
+
+    Raises:
+        UserError: the MQTT library is not installed, or a certificate or secret cannot be read.
+    """
+    context = _tls_context(config) if config.tls else None
+    try:
+        from paho.mqtt import client as paho  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise UserError(
+            "'mqtt.host' needs the MQTT library; install it with: pip install 'edge-social-distancing[mqtt]'"
+        ) from error
+    client = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id=f"{config.prefix}-{device}")
+    if config.username is not None:
+        password = read_secret(config.password, "mqtt.password") if config.password else None
+        client.username_pw_set(config.username, password)
+    if context is not None:
+        client.tls_set_context(context)
+    return client
 
 
 def _tls_context(config: MqttConfig) -> ssl.SSLContext:

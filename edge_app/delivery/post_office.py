@@ -12,7 +12,7 @@ from edge_app.config import Config
 from edge_app.delivery.apprise_sender import AppriseSender
 from edge_app.delivery.config import MqttConfig
 from edge_app.delivery.messages import Message, device_name, topic_of
-from edge_app.delivery.mqtt import CHANNEL, LiveStates, MqttPublisher
+from edge_app.delivery.mqtt import CHANNEL, LiveStates, MqttPublisher, make_client
 from edge_app.delivery.outbox import Channel, Outbox, put_messages
 from edge_app.delivery.webhook import Webhook
 from edge_app.delivery.worker import DeliveryWorker, Sender
@@ -48,6 +48,7 @@ class PostOffice:
         self._senders: list[tuple[str, Sender]] = []
         self._threads: list[_Stoppable] = []
         if config.mqtt.host is not None:
+            make_client(config.mqtt, self.device)  # what cannot be used is said before anything is opened
             self._channels.append(_mqtt_channel(config.mqtt, self.device))
         for number, webhook in enumerate(config.alerts.receivers.webhooks):
             secret = (

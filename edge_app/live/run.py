@@ -157,6 +157,11 @@ def run_live(config: Config, config_path: Optional[Path] = None) -> None:
     Raises:
         UserError: source, model, calibration or address cannot be used.
     """
+    from edge_app.web.server import check_dashboard, check_free  # noqa: PLC0415 - the runner needs no web server
+
+    # Before storage is opened, so that a start that fails leaves no folder behind.
+    check_dashboard(config.dashboard)
+    check_free(config.dashboard)
     metrics = {name: camera.metrics for name, camera in config.for_each_camera().items()}
     with open_sinks(config, metrics) as sinks:
         system = LiveSystem(config, sinks)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Optional
@@ -15,18 +17,53 @@ from edge_app.errors import UserError
 from edge_app.storage.store import Store
 from edge_app.web.app import MOST_BODY_BYTES, create_app
 from edge_app.web.dashboard_config import DashboardConfig
-from edge_app.web.security.security import Security
+from edge_app.web.security.security import Security, check_encrypted
 from edge_app.web.settings import Settings
 from edge_app.web.site import CameraView, Site
 from edge_app.web.state_folder import dashboard_folder
 from edge_app.web.streams import MAX_STREAMS
-from edge_app.web.tls_server import make_tls_server
+from edge_app.web.tls_server import check_pair, make_tls_server
 
 # Every stream holds a thread; the rest answers pages and the API.
 _THREADS = MAX_STREAMS + 8
 # Unsent bytes at which a stalled viewer's own thread waits: two or three pictures.
 _UNSENT_BYTES = 256 * 1024
 _STOP_S = 1.0
+
+
+def check_dashboard(config: DashboardConfig) -> None:
+    """Check what can be known without listening.
+
+    Raises:
+        UserError: the address would not be safe, or the certificate can't be used.
+    """
+    check_encrypted(config)
+    if config.certificate is not None and config.certificate_key is not None:
+        check_pair(config.certificate, config.certificate_key)
+
+
+def check_free(config: DashboardConfig) -> None:
+    """Check that nobody else listens on the address, before anything is made.
+
+    Raises:
+        UserError: somebody does.
+    """
+    host = config.host.strip("[]")
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, config.port))
+        except OSError as error:
+            # Whatever else is wrong with the address, the server itself says it.
+            if error.errno == errno.EADDRINUSE:
+                raise _cannot_listen(config, error) from error
+
+
+def _cannot_listen(config: DashboardConfig, error: OSError) -> UserError:
+    return UserError(
+        f"the dashboard cannot listen on {config.host} port {config.port} ({error.strerror}); give another "
+        "--port or --host"
+    )
 
 
 class DashboardServer:
@@ -68,10 +105,7 @@ class DashboardServer:
             self._server: Any = _plain_server(app, config) if config.certificate is None else _tls_server(app, config)
         except OSError as error:
             security.audit.close()
-            raise UserError(
-                f"the dashboard cannot listen on {config.host} port {config.port} ({error.strerror}); give another "
-                "--port or --host"
-            ) from error
+            raise _cannot_listen(config, error) from error
         self._thread = threading.Thread(target=self._serve, name="dashboard", daemon=True)
 
     @property

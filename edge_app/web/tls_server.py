@@ -22,12 +22,8 @@ def make_tls_server(
         UserError: Cheroot is not installed, or the certificate and its key cannot be used.
         OSError: the address cannot be bound.
     """
-    _check_pair(certificate, key)
-    try:
-        from cheroot import wsgi  # noqa: PLC0415 - an extra
-    except ImportError as error:
-        raise UserError("dashboard.certificate needs the extra 'tls'; run 'pip install cheroot'") from error
-    server = wsgi.Server(
+    check_pair(certificate, key)
+    server = _cheroot().Server(
         (host, port), app, numthreads=threads, max=threads, timeout=_TIMEOUT_S, request_queue_size=_QUEUE,
         server_name="dashboard",
     )  # fmt: skip
@@ -38,7 +34,13 @@ def make_tls_server(
     return server
 
 
-def _check_pair(certificate: Path, key: Path) -> None:
+def check_pair(certificate: Path, key: Path) -> None:
+    """Check that HTTPS can be served with them.
+
+    Raises:
+        UserError: Cheroot is not installed, or the two cannot be used.
+    """
+    _cheroot()
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
     except (OSError, ssl.SSLError) as error:
@@ -46,6 +48,14 @@ def _check_pair(certificate: Path, key: Path) -> None:
             f"certificate {certificate} and key {key} cannot be used ({getattr(error, 'reason', None) or error}); "
             "give PEM files that belong together"
         ) from error
+
+
+def _cheroot() -> Any:
+    try:
+        from cheroot import wsgi  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise UserError("dashboard.certificate needs the extra 'tls'; run 'pip install cheroot'") from error
+    return wsgi
 
 
 def _adapter(certificate: Path, key: Path) -> Any:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -62,6 +63,33 @@ def test_a_bad_configuration_is_one_sentence_and_leaves_nothing(tmp_path, text, 
     assert_one_sentence(edge_app("analyze", CLIP, "--config", config, "--out", tmp_path / "out"), said)
     assert not (tmp_path / "out").exists()
     assert_one_sentence(edge_app("config", "check", config), said)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("dashboard: {host: 0.0.0.0, port: 0}", "will not listen on 0.0.0.0 without encryption"),
+        ("dashboard: {certificate: no.pem, certificate_key: no.pem}", "give PEM files that belong together"),
+        ("mqtt: {host: broker.invalid, tls: true, ca_file: no.pem}", "a certificate of 'mqtt' cannot be used"),
+    ],
+)
+def test_check_refuses_what_run_refuses_with_the_same_sentence_and_leaves_nothing(tmp_path, text, said):
+    config = tmp_path / "config.yaml"
+    config.write_text(f"source: {{uri: {CLIP}}}\nstorage: {{folder: state}}\n{text}\n")
+    checked, run = edge_app("config", "check", config), edge_app("run", "--config", config)
+    assert_one_sentence(checked, said)
+    assert_one_sentence(run, said)
+    assert run.stderr == checked.stderr
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_start_whose_port_is_in_use_leaves_no_state_folder(tmp_path):
+    config = tmp_path / "config.yaml"
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        config.write_text(f"source: {{uri: {CLIP}}}\nstorage: {{folder: state}}\ndashboard: {{port: {port}}}\n")
+        assert_one_sentence(edge_app("run", "--config", config), f"cannot listen on 127.0.0.1 port {port}")
+    assert not (tmp_path / "state").exists()
 
 
 def test_an_output_folder_that_cannot_be_made_is_one_sentence(tmp_path):

@@ -66,6 +66,8 @@ def test_paths_start_from_the_configuration_file(tmp_path):
             r"alerts rule 'any' names the camera 'camera', which is not configured \(known cameras: door, yard\)",
         ),
         ("[1, 2]", "a mapping of sections, not a list"),
+        ("mqtt: {host: a, port: 1, host: b}", r"line 1, column 26 \(the key 'host' is there already, at line 1\)"),
+        ("model: {}\ntiles: {}\n'model': {}", r"line 3, column 1 \(the key 'model' is there already, at line 1\)"),
         ("model: [", r"not valid YAML at line 1"),
     ],
 )
@@ -74,6 +76,17 @@ def test_a_mistake_is_told_with_its_key(tmp_path, text, said):
         load_config(written(tmp_path, text))
     assert "config.yaml" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_merge_keys_may_bring_a_key_that_is_written_too(tmp_path):
+    text = (
+        "cameras:\n  a: {source: &usual {uri: '0', max_fps: 5}}\n  b: {source: &other {<<: *usual, uri: '1'}}\n"
+        "  c: {source: {<<: *other, uri: '2'}}\n  d: {source: *other}\n"
+    )
+    cameras = load_config(written(tmp_path, text)).cameras
+    assert [(camera.source.uri, camera.source.max_fps) for camera in cameras.values()] == [
+        ("0", 5), ("1", 5), ("2", 5), ("1", 5),
+    ]  # fmt: skip
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -16,6 +16,20 @@ from edge_app.web.security.sessions import Sessions
 from edge_app.web.security.throttle import Throttle
 
 
+def check_encrypted(config: DashboardConfig) -> None:
+    """Check that what leaves this machine is encrypted, or accepted not to be.
+
+    Raises:
+        UserError: the address is not a loopback one and neither HTTPS nor a waiver is configured.
+    """
+    if not is_loopback(config.host) and config.certificate is None and not config.allow_plain_http:
+        raise UserError(
+            f"the dashboard will not listen on {config.host} without encryption: set dashboard.certificate and "
+            "dashboard.certificate_key, or keep to 127.0.0.1 behind a reverse proxy or an SSH tunnel, or accept "
+            "the risk with dashboard.allow_plain_http"
+        )
+
+
 class Security:
     """Accounts, sessions and rules of one dashboard.
 
@@ -33,13 +47,8 @@ class Security:
             UserError: the address is not a loopback one and neither HTTPS nor a waiver is configured, or the folder
                 cannot be used.
         """
+        check_encrypted(config)
         beyond = not is_loopback(config.host)
-        if beyond and config.certificate is None and not config.allow_plain_http:
-            raise UserError(
-                f"the dashboard will not listen on {config.host} without encryption: set dashboard.certificate and "
-                "dashboard.certificate_key, or keep to 127.0.0.1 behind a reverse proxy or an SSH tunnel, or accept "
-                "the risk with dashboard.allow_plain_http"
-            )
         self.accounts = Accounts(folder)
         self.sessions = Sessions(self.accounts)
         self.audit = AuditLog(folder)

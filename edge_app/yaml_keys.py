@@ -1,0 +1,44 @@
+"""Reads YAML in which no mapping holds a key twice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+_MERGE = "tag:yaml.org,2002:merge"
+
+
+def load_yaml(text: str) -> Any:
+    """Return what a YAML document says, in plain types.
+
+    Raises:
+        yaml.YAMLError: it is no YAML, or a key is there twice in one mapping; its mark says where.
+    """
+    loader = _OneOfEachKey(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
+
+
+class _OneOfEachKey(yaml.SafeLoader):
+    """PyYAML's safe loader takes the last of equal keys; this one refuses them. Merge keys (``<<``) stay allowed."""
+
+    def compose_mapping_node(self, anchor: Any) -> Any:
+        """Compose a mapping; its keys are looked at here, as written, before merge keys bring in others.
+
+        Raises:
+            yaml.composer.ComposerError: a key is there twice; the error's mark is that of the second.
+        """
+        node = super().compose_mapping_node(anchor)
+        lines: dict[tuple[str, str], int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE:
+                continue
+            name = (key.tag, key.value)
+            if name in lines:
+                problem = f"the key '{key.value}' is there already, at line {lines[name]}"
+                raise yaml.composer.ComposerError(None, None, problem, key.start_mark)
+            lines[name] = key.start_mark.line + 1
+        return node
