@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+import socket
 import ssl
+import sys
 from pathlib import Path
 from typing import Any
 
 from edge_app.errors import UserError
 
+log = logging.getLogger(__name__)
+
+# What reading from or writing to a client raises that has closed the page, lost its network or never spoke TLS.
+_GONE = (ConnectionError, socket.timeout, ssl.SSLError)
 _TIMEOUT_S = 10
 _QUEUE = 64
 _HEADER_BYTES = 32 * 1024
@@ -27,6 +34,7 @@ def make_tls_server(
         (host, port), app, numthreads=threads, max=threads, timeout=_TIMEOUT_S, request_queue_size=_QUEUE,
         server_name="dashboard",
     )  # fmt: skip
+    server.error_log = _log
     server.max_request_body_size = body_bytes
     server.max_request_header_size = _HEADER_BYTES
     server.ssl_adapter = _adapter(certificate, key)
@@ -48,6 +56,14 @@ def check_pair(certificate: Path, key: Path) -> None:
             f"certificate {certificate} and key {key} cannot be used ({getattr(error, 'reason', None) or error}); "
             "give PEM files that belong together"
         ) from error
+
+
+def _log(message: object = "", level: int = logging.INFO, traceback: bool = False) -> None:
+    """Take what Cheroot would write to standard error; a client that goes away is no error, here as in waitress."""
+    if isinstance(sys.exc_info()[1], _GONE):
+        log.debug("a client went away: %s", message)
+    else:
+        log.log(level, "%s", message, exc_info=traceback)
 
 
 def _cheroot() -> Any:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import logging
 import socket
 import ssl
 import subprocess
@@ -19,6 +20,7 @@ from edge_app.web.security.hosts import TrustedHosts, host_of
 from edge_app.web.security.rate_limit import RateLimit
 from edge_app.web.security.sessions import Sessions
 from edge_app.web.security.throttle import Throttle
+from tests.edge_app.waiting import wait_until
 from tests.edge_app.web.served import PASSWORD, Browser, form
 
 PUBLIC = {"static", "login.login", "login.log_in", "login.first_password", "login.set_first_password"}
@@ -437,6 +439,24 @@ def test_an_own_certificate_serves_https_while_a_silent_visitor_waits(dashboard,
     for one in silent:
         one.close()
     connection.close()
+
+
+def test_a_client_that_leaves_a_stream_over_https_is_no_error(dashboard, tmp_path, capfd, caplog):
+    pytest.importorskip("cheroot")
+    caplog.set_level(logging.DEBUG, "edge_app.web.tls_server")
+    files = certificate(tmp_path)
+    page = dashboard(**files)
+    trust = ssl.create_default_context(cafile=files["certificate"])
+    for _ in range(3):
+        connection = http.client.HTTPSConnection("localhost", page.place.port, context=trust, timeout=5)
+        connection.request("GET", "/live.mjpg")
+        answer = connection.getresponse()
+        assert answer.read(100)
+        answer.close()
+        connection.close()
+    wait_until(lambda: "a client went away" in caplog.text)
+    assert "Traceback" not in caplog.text
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_a_certificate_that_is_none_is_one_sentence(dashboard, tmp_path):
