@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import ssl
+import sys
 import threading
 import time
 from collections import deque
@@ -85,6 +86,7 @@ class MqttPublisher:
         self._acked_mids: deque[int] = deque()
         self._acked_uids: deque[str] = deque()
         self._fresh_connection = False
+        self._refused = False
         self._discovered: set[str] = set()
         self._state_s = 0.0
         self._wake = threading.Event()
@@ -117,6 +119,7 @@ class MqttPublisher:
         client.reconnect_delay_set(1, _LONGEST_PAUSE_S)
         client.max_inflight_messages_set(_WINDOW)
         client.on_connect = self._on_connect
+        client.on_connect_fail = self._on_connect_fail
         client.on_disconnect = self._on_disconnect
         client.on_publish = lambda client, data, mid, reason, properties: self._heard(self._acked_mids, mid)
         client.on_message = self._on_message
@@ -124,6 +127,7 @@ class MqttPublisher:
 
     def _on_connect(self, client: Any, data: Any, flags: Any, reason: Any, properties: Any) -> None:
         if reason.is_failure:
+            self._refused = True
             self._complain(f"the MQTT broker {self._host} refused the connection ({reason}); check name and password")
             return
         self._fresh_connection = True
@@ -132,10 +136,28 @@ class MqttPublisher:
         log.info("connected to the MQTT broker %s", self._host)
         self._wake.set()
 
+    def _on_connect_fail(self, client: Any, data: Any) -> None:
+        # paho calls this while it handles what went wrong.
+        error = sys.exc_info()[1]
+        reason = getattr(error, "strerror", None) or error or "no reason was given"
+        self._complain(
+            f"the MQTT broker {self._host} port {self._config.port} cannot be reached ({reason}); messages wait until "
+            "it is there"
+        )
+
     def _on_disconnect(self, client: Any, data: Any, flags: Any, reason: Any, properties: Any) -> None:
-        self.connected = False
-        if reason.is_failure:
+        was_connected, self.connected = self.connected, False
+        # After a refusal the broker hangs up as well; that says nothing new.
+        was_refused, self._refused = self._refused, False
+        if not reason.is_failure or was_refused:
+            return
+        if was_connected:
             self._complain(f"the MQTT broker {self._host} is gone ({reason}); messages wait until it is back")
+        else:
+            self._complain(
+                f"the MQTT broker {self._host} port {self._config.port} does not answer as a broker ({reason}); check "
+                "mqtt.host, mqtt.port and mqtt.tls"
+            )
 
     def _on_message(self, client: Any, data: Any, message: Any) -> None:
         try:

@@ -87,6 +87,13 @@ class Outbox:
         ((newest,),) = self._read("SELECT MAX(seq) FROM outbox WHERE channel = ?", (channel,))
         return int(newest or 0)
 
+    def count(self) -> dict[str, int]:
+        """Return how many messages wait in each channel that has any; the database is let go of at once."""
+        try:
+            return dict(self._read("SELECT channel, COUNT(*) FROM outbox GROUP BY channel", ()))
+        finally:
+            self.close()
+
     def close(self) -> None:
         """Let go of the database in the calling thread: its log can't be put away while somebody reads."""
         connection = getattr(self._connections, "connection", None)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import sqlite3
 from collections.abc import Iterable
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Optional, Protocol
 from urllib.parse import unquote, urlsplit
 
 from edge_app.config import Config
@@ -24,7 +26,24 @@ from edge_app.storage.writer import HistoryWriter
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class WayOut:
+    """How one way out does.
+
+    Attributes:
+        channel: its name, without an address.
+        waiting: messages that its receiver has not confirmed; None where history cannot be read.
+        trouble: what is wrong; None when nothing is.
+    """
+
+    channel: str
+    waiting: Optional[int]
+    trouble: Optional[str]
+
+
 class _Stoppable(Protocol):
+    trouble: Optional[str]
+
     def start(self) -> None: ...
     def stop(self) -> None: ...
 
@@ -46,7 +65,8 @@ class PostOffice:
         self._config = config
         self._channels: list[Channel] = []
         self._senders: list[tuple[str, Sender]] = []
-        self._threads: list[_Stoppable] = []
+        self._threads: dict[str, _Stoppable] = {}
+        self._outbox: Optional[Outbox] = None
         if config.mqtt.host is not None:
             make_client(config.mqtt, self.device)  # what cannot be used is said before anything is opened
             self._channels.append(_mqtt_channel(config.mqtt, self.device))
@@ -75,25 +95,32 @@ class PostOffice:
         Raises:
             UserError: as the constructor.
         """
-        outbox = Outbox(writer.path, writer.put, writer.report_damage)
+        outbox = self._outbox = Outbox(writer.path, writer.put, writer.report_damage)
         if self._config.mqtt.host is not None:
-            self._threads.append(MqttPublisher(self._config.mqtt, self.device, outbox, states))
-        self._threads += [DeliveryWorker(name, sender, outbox) for name, sender in self._senders]
+            self._threads[CHANNEL] = MqttPublisher(self._config.mqtt, self.device, outbox, states)
+        self._threads.update((name, DeliveryWorker(name, sender, outbox)) for name, sender in self._senders)
         writer.put([_forget_others([channel.name for channel in self._channels])])
-        for thread in self._threads:
+        for thread in self._threads.values():
             thread.start()
 
     def describe(self) -> str:
         """Name the ways out, without their addresses."""
         return ", ".join(channel.name for channel in self._channels) or "nobody"
 
-    def health(self) -> dict[str, Any]:
-        """Return what is wrong with each way out; None where nothing is."""
-        return {thread.__class__.__name__: getattr(thread, "trouble", None) for thread in self._threads}
+    def ways_out(self) -> list[WayOut]:
+        """Say how each way out does; may be called from any thread."""
+        try:
+            waiting: Optional[dict[str, int]] = None if self._outbox is None else self._outbox.count()
+        except (OSError, sqlite3.Error):
+            waiting = None
+        return [
+            WayOut(name, None if waiting is None else waiting.get(name, 0), thread.trouble)
+            for name, thread in self._threads.items()
+        ]
 
     def close(self) -> None:
         """Stop sending; what was not confirmed stays in the outbox."""
-        for thread in self._threads:
+        for thread in self._threads.values():
             thread.stop()
 
 

@@ -12,6 +12,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from edge_app.accelerator.guarded_detector import GuardedDetector
 from edge_app.accelerator.temperature import read_temperatures
+from edge_app.delivery.post_office import WayOut
 from edge_app.live.inference_thread import InferenceThread
 from edge_app.live.runner import LiveRunner
 
@@ -27,21 +28,25 @@ class Monitoring:
         runners: Mapping[str, LiveRunner],
         inference: InferenceThread,
         guarded: Callable[[], Optional[GuardedDetector]],
+        ways_out: Callable[[], list[WayOut]] = lambda: [],
     ) -> None:
         """Args:
         runners: by the cameras' names.
         inference: the thread that they share.
         guarded: gives the detector that is on an accelerator now, None where there is none.
+        ways_out: says how each way out of messages does.
         """
         self._runners = runners
         self._inference = inference
         self._guarded = guarded
+        self._ways_out = ways_out
 
     def collect(self) -> Iterator[Metric]:
         """Yield all figures."""
         yield from self._of_cameras()
         yield from self._of_stages()
         yield from self._of_accelerator()
+        yield from self._of_delivery()
         for temperature in read_temperatures():
             yield _gauge("accelerator_celsius", "temperature", temperature.celsius, device=temperature.device)
             yield _gauge(
@@ -116,6 +121,19 @@ class Monitoring:
             yield _gauge("accelerator_in_use", "0: the CPU stands in, or nothing", detector.in_use == "accelerator")
             yield _counter("accelerator_failures", "how often the accelerator was lost", detector.failures)
             yield _counter("accelerator_reopened", "how often the accelerator came back", detector.reopened)
+
+    def _of_delivery(self) -> Iterator[Metric]:
+        trouble = GaugeMetricFamily(
+            _PREFIX + "delivery_trouble", "1: messages do not get out this way now", labels=["channel"]
+        )
+        waiting = GaugeMetricFamily(
+            _PREFIX + "delivery_waiting", "messages that their receiver has not confirmed", labels=["channel"]
+        )
+        for way in self._ways_out():
+            trouble.add_metric([way.channel], float(way.trouble is not None))
+            waiting.add_metric([way.channel], float("nan") if way.waiting is None else float(way.waiting))
+        yield trouble
+        yield waiting
 
 
 def monitoring_pages(monitoring: Monitoring) -> Blueprint:

@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
@@ -20,6 +20,7 @@ from edge_app.calibration import load_camera
 from edge_app.capture.feed import FeedPolicy
 from edge_app.capture.open_camera import open_camera, source_address
 from edge_app.config import Config, ModelConfig, SourceConfig
+from edge_app.delivery.post_office import PostOffice, WayOut
 from edge_app.detector import Detector, at_once
 from edge_app.live.inference_thread import InferenceThread
 from edge_app.live.live_pipeline import LivePipeline
@@ -163,9 +164,10 @@ def run_live(config: Config, config_path: Optional[Path] = None) -> None:
     check_dashboard(config.dashboard)
     check_free(config.dashboard)
     metrics = {name: camera.metrics for name, camera in config.for_each_camera().items()}
-    with open_sinks(config, metrics) as sinks:
+    post = PostOffice(config) if config.storage.enabled else None
+    with open_sinks(config, metrics, post) as sinks:
         system = LiveSystem(config, sinks)
-        server = _dashboard(system, config, config_path)
+        server = _dashboard(system, config, config_path, (lambda: []) if post is None else post.ways_out)
         watchdog = Watchdog(system.runners, system.inference)
         stop = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -180,7 +182,9 @@ def run_live(config: Config, config_path: Optional[Path] = None) -> None:
         system.stop()
 
 
-def _dashboard(system: LiveSystem, config: Config, config_path: Optional[Path]) -> DashboardServer:
+def _dashboard(
+    system: LiveSystem, config: Config, config_path: Optional[Path], ways_out: Callable[[], list[WayOut]]
+) -> DashboardServer:
     from edge_app.web.server import DashboardServer  # noqa: PLC0415 - the runner itself needs no web server
     from edge_app.web.settings import Settings  # noqa: PLC0415
     from edge_app.web.site import CameraView  # noqa: PLC0415
@@ -189,5 +193,5 @@ def _dashboard(system: LiveSystem, config: Config, config_path: Optional[Path]) 
         name: CameraView(name, runner, system.pipelines[name], config) for name, runner in system.runners.items()
     }
     store = Store(config.storage.path) if config.storage.enabled else None
-    pages = monitoring_pages(Monitoring(system.runners, system.inference, lambda: system.guarded))
-    return DashboardServer(cameras, Settings(config, config_path), store, [pages], system.inference_in_use)
+    pages = monitoring_pages(Monitoring(system.runners, system.inference, lambda: system.guarded, ways_out))
+    return DashboardServer(cameras, Settings(config, config_path), store, [pages], system.inference_in_use, ways_out)

@@ -21,12 +21,15 @@ from edge_app.storage.store import LeftBehind
 
 
 @contextmanager
-def open_sinks(config: Config, metrics: Optional[Mapping[str, MetricsConfig]] = None) -> Iterator[list[ResultSink]]:
+def open_sinks(
+    config: Config, metrics: Optional[Mapping[str, MetricsConfig]] = None, post: Optional[PostOffice] = None
+) -> Iterator[list[ResultSink]]:
     """Open storage, alerts and the ways out for a live run, and close them in order at the end.
 
     Args:
         config: the configuration.
         metrics: region and line of each camera; default: those of the one camera named ``camera``.
+        post: all ways out of this configuration; default: a new one.
 
     Raises:
         UserError: something configured cannot be used.
@@ -36,8 +39,8 @@ def open_sinks(config: Config, metrics: Optional[Mapping[str, MetricsConfig]] = 
         return
     mask_secrets_in_logs()
     places = metrics if metrics is not None else {"camera": config.metrics}
+    post = post or PostOffice(config)
     with ExitStack() as stack:
-        post = PostOffice(config)
 
         def hear(notice: StatusNotice) -> None:
             alerts.notice(notice)

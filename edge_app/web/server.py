@@ -13,6 +13,7 @@ from flask import Blueprint
 from waitress.server import create_server
 
 from edge_app.accelerator.in_use import InferenceInUse
+from edge_app.delivery.post_office import WayOut
 from edge_app.errors import UserError
 from edge_app.storage.store import Store
 from edge_app.web.app import MOST_BODY_BYTES, create_app
@@ -81,6 +82,7 @@ class DashboardServer:
         store: Optional[Store],
         more_pages: Sequence[Blueprint] = (),
         inference: Optional[Callable[[], InferenceInUse]] = None,
+        ways_out: Callable[[], list[WayOut]] = lambda: [],
     ) -> None:
         """Bind the address.
 
@@ -90,13 +92,14 @@ class DashboardServer:
             store: the history; None when nothing is kept.
             more_pages: guarded like the rest.
             inference: says what does the inferences now; None where nothing is known of it.
+            ways_out: says how each way out of messages does.
 
         Raises:
             UserError: the address would not be safe, can't be bound, or the certificate can't be used.
         """
         config = settings.config.dashboard
         security = Security(config, dashboard_folder(settings.config))
-        self.site = Site(cameras, settings, security, threading.Event(), store, inference)
+        self.site = Site(cameras, settings, security, threading.Event(), store, inference, ways_out)
         app = create_app(self.site)
         for pages in more_pages:
             app.register_blueprint(pages)

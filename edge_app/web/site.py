@@ -11,6 +11,7 @@ from typing import Optional, Protocol
 from edge_app.accelerator.in_use import InferenceInUse
 from edge_app.calibration import CameraModel
 from edge_app.config import Config
+from edge_app.delivery.post_office import WayOut
 from edge_app.errors import UserError, did_you_mean
 from edge_app.live import LiveRunner
 from edge_app.masking import masked
@@ -103,6 +104,7 @@ class Site:
         store: the history; None when nothing is kept.
         stopping: set when the server goes down; ends all streams.
         inference: says what does the inferences now; None where nothing is known of it.
+        ways_out: says how each way out of messages does.
     """
 
     cameras: Mapping[str, CameraView]
@@ -111,6 +113,7 @@ class Site:
     stopping: threading.Event
     store: Optional[Store]
     inference: Optional[Callable[[], InferenceInUse]] = None
+    ways_out: Callable[[], list[WayOut]] = lambda: []
     streams: Streams = field(default_factory=Streams)
     log_tail: LogTail = field(default_factory=LogTail)
     started_s: float = field(default_factory=time.monotonic)

@@ -18,7 +18,7 @@ _THERMAL = Path("/sys/class/thermal")
 
 
 def system_state(site: Site) -> dict[str, Any]:
-    """Return version, time running, load, memory, temperatures, inference, free disk and the size of history."""
+    """Return version, time running, load, memory, temperatures, inference, ways out, free disk, size of history."""
     folder = site.security.accounts.path.parent
     return {
         "version": __version__,
@@ -32,6 +32,7 @@ def system_state(site: Site) -> dict[str, Any]:
             **{f"Edge TPU {one.device}": round(one.celsius, 1) for one in read_temperatures()},
         },
         "inference": None if site.inference is None else asdict(site.inference()),
+        "delivery": [asdict(way) for way in site.ways_out()],
         "disk_free_mb": round(shutil.disk_usage(folder).free / 1e6),
         "history": None if site.store is None else site.store.statistics(),
     }

@@ -34,6 +34,14 @@ class Inference(Section):
     reopened: int
 
 
+class Delivery(Section):
+    """One way out of messages: ``waiting`` is what its receiver has not confirmed, null where nobody can tell."""
+
+    channel: str
+    waiting: Optional[int]
+    trouble: Optional[str]
+
+
 class System(Section):
     """The device and the program; temperatures in degrees Celsius, disk of the folder with the accounts."""
 
@@ -44,6 +52,7 @@ class System(Section):
     memory_peak_mb: int
     temperatures_c: dict[str, float]
     inference: Optional[Inference]
+    delivery: tuple[Delivery, ...]
     disk_free_mb: int
     history: Optional[HistoryState]
 

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
+import socket
 import subprocess
 import time
 
@@ -14,11 +16,12 @@ from edge_app.delivery.config import MqttConfig
 from edge_app.delivery.messages import message_schema, parse_message, topic_of
 from edge_app.delivery.mqtt import MqttPublisher
 from edge_app.delivery.outbox import Outbox
+from edge_app.delivery.post_office import PostOffice
 from edge_app.errors import UserError
 from edge_app.sinks import StatusNotice
 from edge_app.storage import Store
 from edge_app.storage.wiring import open_sinks
-from tests.edge_app.delivery.broker import Broker
+from tests.edge_app.delivery.broker import Broker, free_port
 from tests.edge_app.delivery.broker_outage import run
 from tests.edge_app.delivery.listener import Listener
 from tests.edge_app.storage.made import NOON, two_people, with_event
@@ -271,6 +274,44 @@ def test_a_minute_that_was_running_when_the_program_was_killed_is_told_at_the_ne
     with open_sinks(config):
         wait_until(lambda: len(listener.uids) == 1)
     assert json.loads(listener.messages[0][1])["people"] == 2
+
+
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [("127.0.0.1", r"127\.0\.0\.1 port \d+ cannot be reached \(Connection refused\)"),
+     ("nosuch.invalid", r"nosuch\.invalid port \d+ cannot be reached \(.+\)")],
+)  # fmt: skip
+def test_a_broker_that_was_never_there_is_said_once_and_messages_are_counted(tmp_path, caplog, host, said):
+    config = Config.model_validate(
+        {"storage": {"folder": str(tmp_path / "state"), "min_free_mb": 0, "commit_s": 0.02},
+         "mqtt": {"host": host, "port": free_port(), "publish": ["event"]}}
+    )  # fmt: skip
+    post = PostOffice(config)
+    with open_sinks(config, post=post) as sinks:
+        sinks[0].accept("camera", NOON, with_event(two_people()[-1]))
+        wait_until(lambda: [(way.channel, way.waiting) for way in post.ways_out()] == [("mqtt", 1)])
+        wait_until(lambda: post.ways_out()[0].trouble is not None)
+        assert re.search(said, post.ways_out()[0].trouble)
+        time.sleep(2.5)  # paho tries again after one second, then after two
+    assert len(re.findall(said, caplog.text)) == 1
+    assert [record.levelname for record in caplog.records if "cannot be reached" in record.message] == ["WARNING"]
+
+
+def test_a_broker_that_comes_later_ends_the_trouble(broker, publish):
+    broker.kill()
+    publisher = publish()
+    wait_until(lambda: publisher.trouble is not None)
+    broker.start()
+    wait_until(lambda: publisher.connected)
+    assert publisher.trouble is None
+
+
+def test_a_server_that_is_no_broker_is_said(publish):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        publisher = publish(port=server.getsockname()[1])
+        server.accept()[0].close()
+        wait_until(lambda: publisher.trouble is not None)
+    assert "does not answer as a broker" in publisher.trouble
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 from flask import Flask
 
 from edge_app.config import SAMPLE, parse_config
+from edge_app.delivery.post_office import WayOut
 from edge_app.detector import at_once
 from edge_app.json_logs import JsonFormatter
 from edge_app.live.monitoring import Monitoring, monitoring_pages
@@ -43,7 +44,9 @@ def test_one_camera_that_is_away_does_not_disturb_the_other(system):
 
 def test_prometheus_gets_every_camera_and_stage(system):
     app = Flask(__name__)
-    app.register_blueprint(monitoring_pages(Monitoring(system.runners, system.inference, lambda: system.guarded)))
+    ways = [WayOut("mqtt", 7, "the broker is gone"), WayOut("webhook-1", 0, None)]
+    monitoring = Monitoring(system.runners, system.inference, lambda: system.guarded, lambda: ways)
+    app.register_blueprint(monitoring_pages(monitoring))
     reply = app.test_client().get("/metrics")
     assert reply.status_code == 200
     lines = reply.text.splitlines()
@@ -56,6 +59,9 @@ def test_prometheus_gets_every_camera_and_stage(system):
     assert value('edge_app_source_state{camera="yard",state="lost"}') == 1
     assert value('edge_app_stage_seconds{camera="lobby",quantile="0.5",stage="inference"}') > 0
     assert value("edge_app_inferences_total") >= 3
+    assert value('edge_app_delivery_waiting{channel="mqtt"}') == 7
+    assert value('edge_app_delivery_trouble{channel="mqtt"}') == 1
+    assert value('edge_app_delivery_trouble{channel="webhook-1"}') == 0
     assert np.isnan(value('edge_app_delay_p95_seconds{camera="yard"}'))
 
 

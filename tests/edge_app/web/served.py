@@ -45,7 +45,15 @@ class Dashboard:
     """
 
     def __init__(
-        self, folder: Path, source=None, pipeline=None, cameras=("camera",), yaml="", sinks=(), **dashboard: Any
+        self,
+        folder: Path,
+        source=None,
+        pipeline=None,
+        cameras=("camera",),
+        yaml="",
+        sinks=(),
+        ways_out=lambda: [],
+        **dashboard: Any,
     ):
         self.folder = folder
         keys = {"port": 0, "max_fps": 50, "folder": str(folder), **dashboard}
@@ -66,7 +74,8 @@ class Dashboard:
             for name, runner, one in zip(cameras, self.runners, self.pipelines)
         }
         self.store = Store.open(folder / "history.sqlite")
-        self.server = DashboardServer(views, Settings(config, self.config_path), self.store, (), lambda: IN_USE)
+        settings = Settings(config, self.config_path)
+        self.server = DashboardServer(views, settings, self.store, (), lambda: IN_USE, ways_out)
         self.site = self.server.site
         self.picture = self.site.camera(None).picture
         for runner in self.runners:

@@ -11,6 +11,7 @@ import pytest
 
 from edge_app.calibration import load_camera
 from edge_app.config import Config, load_config
+from edge_app.delivery.post_office import WayOut
 from edge_app.pipeline import Pipeline
 from edge_app.records import Detections, Frame
 from tests.edge_app.scenes import CAMERA, NoModel
@@ -521,3 +522,18 @@ def test_a_stranger_who_asks_for_nothing_is_told_to_log_in(driver, dashboard):
     problem_shown(driver, "401", "Log in first, or send an API token as 'Authorization: Bearer …'.")
     find(driver, "main a").click()
     await_(lambda: text_of(driver, "h1") == "Log in")
+
+
+def test_trouble_of_a_way_out_is_on_the_system_page_and_in_the_api(dashboard):
+    ways = [WayOut("mqtt", 7, "the MQTT broker b cannot be reached"), WayOut("webhook-1", None, None)]
+    browser = dashboard(ways_out=lambda: ways).browser()
+    html = browser.get("/system").get_data(as_text=True)
+    assert '<p class="mistake">The MQTT broker b cannot be reached</p>' in html
+    assert "<dt>mqtt</dt><dd>in trouble, 7 waiting</dd>" in html
+    assert "<dt>webhook-1</dt><dd>works, unknown how many waiting</dd>" in html
+    assert browser.get("/api/v1/system").get_json()["delivery"] == [
+        {"channel": "mqtt", "waiting": 7, "trouble": "the MQTT broker b cannot be reached"},
+        {"channel": "webhook-1", "waiting": None, "trouble": None},
+    ]
+    ways.clear()
+    assert "Delivery" not in browser.get("/system").get_data(as_text=True)
