@@ -9,9 +9,14 @@ import csv
 import io
 import json
 import logging
+import multiprocessing
+import signal
+import tempfile
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any, Optional
 
@@ -147,7 +152,7 @@ def _run(client: Any, jobs: list[AnalysisOptions], work: Work) -> Iterator[tuple
     from distributed import as_completed  # noqa: PLC0415 - an extra
 
     # Results of an earlier run lie in files, not in the cluster, so nothing is taken from its memory (pure=False).
-    futures = client.map(work, jobs, pure=False)
+    futures = client.map(_in_worker, jobs, work=work, pure=False)
     numbers = {future.key: number for number, future in enumerate(futures)}
     died: list[int] = []
     for future in as_completed(futures):
@@ -160,7 +165,7 @@ def _run(client: Any, jobs: list[AnalysisOptions], work: Work) -> Iterator[tuple
         future.release()
     # A worker that dies takes along whatever else it had been given; alone, each video shows whether it was the cause.
     for number in sorted(died):
-        future = client.submit(work, jobs[number], pure=False)
+        future = client.submit(_in_worker, jobs[number], work, pure=False)
         reason = "the worker died; the video may be broken, or memory too small"
         yield number, _outcome(future, jobs[number]) or Outcome(str(jobs[number].video), "failed", reason)
 
@@ -192,11 +197,24 @@ def _connected(workers: Optional[int], scheduler: Optional[str]) -> Iterator[Any
     # Who was on a worker that died is tried once more with the others, then alone.
     with dask.config.set({"distributed.scheduler.allowed-failures": 1}):
         if scheduler is None:
-            cluster = LocalCluster(
-                n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None, host="127.0.0.1"
-            )
-            with cluster, Client(cluster) as client:
-                yield client
+            with ExitStack() as stack:
+                scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="edge-app-many-"))
+                stack.enter_context(dask.config.set({"temporary-directory": scratch}))
+                with _interrupts_kept_from_workers():
+                    cluster = LocalCluster(
+                        n_workers=workers,
+                        threads_per_worker=1,
+                        processes=True,
+                        dashboard_address=None,
+                        host="127.0.0.1",
+                    )
+                    stack.enter_context(cluster)
+                client = stack.enter_context(Client(cluster))
+                try:
+                    yield client
+                except KeyboardInterrupt:
+                    _end_workers()
+                    raise
             return
         try:
             client = Client(scheduler, timeout=_CONNECT_S)
@@ -204,6 +222,34 @@ def _connected(workers: Optional[int], scheduler: Optional[str]) -> Iterator[Any
             raise UserError(f"the Dask scheduler {scheduler} does not answer ({error}); check --scheduler") from error
         with client:
             yield client
+
+
+@contextmanager
+def _interrupts_kept_from_workers() -> Iterator[None]:
+    """Start workers here: Ctrl-C goes to every process of a terminal, but theirs is to be ended by this one.
+
+    Threads inherit what is blocked, and so do the processes that they start, now and in place of dead ones.
+    """
+    resource_tracker.ensure_running()  # it would lift the block when it starts
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)
+
+
+def _end_workers() -> None:
+    """End workers in the middle of their videos: no result is worth waiting for, nor what Dask says of their end."""
+    for name in ("distributed", "distributed.client", "distributed.nanny"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    for process in multiprocessing.active_children():
+        process.kill()
+
+
+def _in_worker(options: AnalysisOptions, work: Work) -> Outcome:
+    # A lock between processes, which tqdm takes by itself, would outlive a worker that is killed.
+    tqdm.set_lock(threading.RLock())
+    return work(options)
 
 
 def _is_video(path: Path, where: Path, out: Optional[Path]) -> bool:

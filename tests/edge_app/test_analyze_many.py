@@ -193,6 +193,26 @@ def test_a_run_that_is_killed_goes_on_with_what_is_not_finished_and_gives_what_s
 
 
 @pytest.mark.slow
+def test_an_interrupted_run_ends_at_once_without_inner_workings_and_leaves_no_scratch(tmp_path):
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "scratch").mkdir()
+    for name in "abcdef":
+        cut(CLIP, tmp_path / "videos" / f"{name}.mp4", 0, 140)
+    out = tmp_path / "out"
+    running = subprocess.Popen(
+        command(tmp_path / "videos", out), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True, env={**os.environ, "TMPDIR": str(tmp_path / "scratch")},
+    )  # fmt: skip
+    wait_until(lambda: any(is_hidden(path, out) for path in out.rglob("*")), 60.0)
+    assert any((tmp_path / "scratch").iterdir())
+    os.killpg(running.pid, signal.SIGINT)  # as a terminal does, to all its processes
+    _, errors = running.communicate(timeout=20)
+    assert running.returncode == 1
+    assert errors.splitlines()[-1] == "interrupted"
+    assert not re.search("distributed|resource_tracker|Traceback|WARNING", errors)
+    assert not any((tmp_path / "scratch").iterdir())
+
+
 def test_a_video_that_kills_its_worker_fails_alone(tmp_path, videos):
     outcomes = analyze_many(template(tmp_path), find_videos(videos), workers=1, work=die_on_the_yard)
     assert {Path(o.video).parent.name if "yard" in o.video else Path(o.video).name: o.state for o in outcomes} == {
