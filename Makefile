@@ -28,9 +28,16 @@ WITHOUT ?=
 .DELETE_ON_ERROR:
 .PHONY: demo test lint system prove-images check-parse-stage pins clean
 
-demo: $(DEMO)/.installed
-	$(DEMO)/bin/python -m edge_app analyze $(CLIP) --config config/demo.yaml --out out/demo
-	$(DEMO)/bin/python -m edge_app run --config config/demo.yaml --port $(PORT)
+demo: $(DEMO)/.installed out/demo/demo.yaml
+	$(DEMO)/bin/python -m edge_app analyze $(CLIP) --config out/demo/demo.yaml --out out/demo
+	$(DEMO)/bin/python -m edge_app run --config out/demo/demo.yaml --port $(PORT)
+
+# The dashboard writes what is changed there into its configuration, and camera files beside it: not into tracked files.
+# Paths start from the file that holds them.
+out/demo/demo.yaml: config/demo.yaml
+	@mkdir -p $(@D)
+	@{ echo '# A copy of config/demo.yaml for make demo, made anew when that one is newer; change it as you like.'; \
+	  sed -e 's|: \.\./out/demo/|: |' -e 's|: \.\./|: ../../|' -e 's|: cameras/|: ../../config/cameras/|' $<; } > $@
 
 test: system lint
 	$(DEV)/bin/python -m pytest $(PYTEST_ARGS)

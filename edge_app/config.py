@@ -342,10 +342,12 @@ def _with_absolute_paths(config: Config, folder: Path) -> Config:
         }
     files = {name: getattr(config.dashboard, name) for name in ("folder", "certificate", "certificate_key")}
     found = {name: folder / file for name, file in files.items() if file is not None}
+    if "folder" in found:
+        found["folder"] = found["folder"].resolve()
     if found:
         changes["dashboard"] = config.dashboard.model_copy(update=found)
     if config.storage.folder is not None:
-        changes["storage"] = config.storage.model_copy(update={"folder": folder / config.storage.folder})
+        changes["storage"] = config.storage.model_copy(update={"folder": (folder / config.storage.folder).resolve()})
     secrets = ("ca_file", "client_cert_file", "client_key_file")
     given = {name: folder / getattr(config.mqtt, name) for name in secrets if getattr(config.mqtt, name) is not None}
     changes["mqtt"] = config.mqtt.model_copy(update=given)

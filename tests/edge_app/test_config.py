@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -37,6 +40,36 @@ def test_paths_start_from_the_configuration_file(tmp_path):
     config = load_config(written(tmp_path, "source: {uri: clip.avi}\ncalibration: camera.yaml\n"))
     assert config.calibration == tmp_path / "camera.yaml"
     assert config.source.uri == str(tmp_path / "clip.avi")
+
+
+def test_the_folder_of_history_is_told_without_dots(tmp_path):
+    config = load_config(written(tmp_path, "storage: {folder: ../there/state}\ndashboard: {folder: ./here}\n"))
+    assert config.storage.path.parent == tmp_path.parent / "there" / "state"
+    assert config.dashboard.folder == tmp_path / "here"
+
+
+def test_make_demo_works_on_a_copy_that_means_the_same_files_and_keeps_what_is_changed(tmp_path):
+    root = Path(__file__).parents[2]
+    shutil.copy(root / "Makefile", tmp_path)
+    shutil.copytree(root / "config", tmp_path / "config")
+    shutil.copytree(root / "edge_app" / "sample", tmp_path / "edge_app" / "sample")
+    copy, original = tmp_path / "out" / "demo" / "demo.yaml", tmp_path / "config" / "demo.yaml"
+
+    def make():
+        subprocess.run(["make", "out/demo/demo.yaml"], cwd=tmp_path, check=True, capture_output=True)
+        return load_config(copy)
+
+    def places(config):
+        named = (config.source.uri, config.calibration, config.storage.path)
+        return [Path(path).resolve() for path in named]
+
+    assert places(make()) == places(load_config(original))
+    assert Path(load_config(copy).source.uri).is_file()
+    assert load_config(copy).calibration.is_file()
+    copy.write_text(copy.read_text().replace("threshold_m: 2.0", "threshold_m: 1.5"))
+    assert make().distance.threshold_m == 1.5
+    os.utime(original, (copy.stat().st_mtime + 10,) * 2)
+    assert make().distance.threshold_m == 2.0
 
 
 @pytest.mark.parametrize(
