@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 import click
 
+from edge_app.errors import UserError
+
+if TYPE_CHECKING:
+    from edge_app.storage.store import Store
+
+# How every SQLite file begins.
+_SQLITE = b"SQLite format 3\0"
 _FILE = click.Path(path_type=Path)
 _CONFIG = click.option("--config", "config_path", type=_FILE, help="configuration file (YAML) that names the folder")
 _CAMERA = click.option("--camera", help="only this one")
@@ -22,12 +30,18 @@ def storage() -> None:
 
 @storage.command()
 @click.argument("target", type=_FILE)
+@click.option("--force", is_flag=True, help="replace TARGET if it exists")
 @_CONFIG
-def backup(target: Path, config_path: Optional[Path]) -> None:
+def backup(target: Path, force: bool, config_path: Optional[Path]) -> None:
     """Copy history into the file TARGET; the live program may go on meanwhile."""
     from edge_app.storage.backup import back_up  # noqa: PLC0415 - keeps --help quick
 
-    size = back_up(_database(config_path), target)
+    database = _database(config_path)
+    if target.resolve() == database.resolve():
+        raise UserError(f"{target} is history itself; give another file for the backup")
+    if target.is_file() and not force:
+        raise UserError(f"{target} exists already; give another file, or --force to replace it")
+    size = back_up(database, target)
     click.echo(f"{target}: {size / 1e6:.1f} MB")
 
 
@@ -39,6 +53,8 @@ def restore(file: Path, config_path: Optional[Path]) -> None:
     from edge_app.storage.backup import restore as put_back  # noqa: PLC0415 - keeps --help quick
 
     database = _database(config_path)
+    if file.is_file() and not _is_database(file):
+        raise UserError(f"{file} is no backup; give a file that 'edge_app storage backup' wrote")
     kept = put_back(file, database)
     click.echo(f"{database} restored" + (f"; the former one is {kept}" if kept != database else ""))
 
@@ -75,9 +91,36 @@ def export(
     from edge_app.storage.export import COLUMNS, csv_lines, export_rows, json_parts  # noqa: PLC0415
     from edge_app.storage.store import Store, TimeRange  # noqa: PLC0415
 
-    rows = export_rows(Store(_database(config_path)), kind, TimeRange(_utc_s(start), _utc_s(end), camera))
-    for part in csv_lines(rows, COLUMNS[kind]) if form == "csv" else json_parts(rows):
+    store = Store(_database(config_path))
+    rows = export_rows(store, kind, TimeRange(_utc_s(start), _utc_s(end), camera))
+    # What cannot be read comes out with the first row: before anything is printed.
+    first = list(itertools.islice(rows, 1))
+    if not first and camera is not None:
+        _check_camera(store, camera)
+    all_rows = itertools.chain(first, rows)
+    for part in csv_lines(all_rows, COLUMNS[kind]) if form == "csv" else json_parts(all_rows):
         sys.stdout.write(part)
+
+
+def _check_camera(store: Store, camera: str) -> None:
+    """Refuse a camera of which history knows nothing, at any time.
+
+    Raises:
+        UserError: history does not know it.
+    """
+    from edge_app.storage.store import TimeRange  # noqa: PLC0415 - keeps --help quick
+
+    known, of_camera = store.cameras(), TimeRange(None, None, camera)
+    if camera not in known and not store.notices(of_camera, 1) and not store.alerts(of_camera, 1):
+        raise UserError(f"history knows no camera '{camera}' (known: {', '.join(known) or 'none'}); correct --camera")
+
+
+def _is_database(file: Path) -> bool:
+    try:
+        with file.open("rb") as stream:
+            return stream.read(len(_SQLITE)) == _SQLITE
+    except OSError as error:
+        raise UserError(f"{file} cannot be read ({error.strerror}); check its permissions") from error
 
 
 def _database(config_path: Optional[Path]) -> Path:

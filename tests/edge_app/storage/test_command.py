@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from edge_app.cli import cli
 from edge_app.errors import UserError
+from edge_app.sinks import StatusNotice
 from edge_app.storage import Store
 from edge_app.storage.backup import restore
 from edge_app.storage.export import COLUMNS
@@ -100,6 +101,44 @@ def test_each_kind_of_history_is_exported_by_the_command(configured, opened):
     opened().close()
     for kind, columns in COLUMNS.items():
         assert storage("export", kind, "--config", configured).splitlines()[0] == ",".join(columns)
+
+
+def test_an_export_that_fails_prints_no_header(tmp_path):
+    done = CliRunner().invoke(cli, ["storage", "export", "events", "--config", str(_elsewhere(tmp_path))])
+    assert isinstance(done.exception, UserError)
+    assert done.stdout == ""
+
+
+def test_an_export_of_a_camera_that_history_does_not_know_is_refused(configured, opened):
+    sink = opened()
+    sink.accept("door", NOON, with_event(two_people()[-1]))
+    sink.notice(StatusNotice("yard", "source", False, "the camera is gone", NOON))
+    sink.close()
+    with pytest.raises(UserError, match=r"history knows no camera 'nope' \(known: door\)"):
+        storage("export", "events", "--config", configured, "--camera", "nope")
+    assert "the camera is gone" in storage("export", "notices", "--config", configured, "--camera", "yard")
+    for camera, *more in (("yard",), ("door", "--from", "2030-01-01")):
+        table = storage("export", "events", "--config", configured, "--camera", camera, *more)
+        assert table.splitlines() == [",".join(COLUMNS["events"])]
+
+
+def test_a_backup_replaces_no_file_unless_told_to(tmp_path, configured, config, store):
+    copy = tmp_path / "copy.sqlite"
+    copy.write_text("a letter")
+    with pytest.raises(UserError, match=r"exists already; give another file, or --force"):
+        storage("backup", copy, "--config", configured)
+    assert copy.read_text() == "a letter"
+    storage("backup", copy, "--force", "--config", configured)
+    assert Store(copy).events().total == 0
+    with pytest.raises(UserError, match="is history itself"):
+        storage("backup", config.path, "--force", "--config", configured)
+
+
+def test_a_file_that_is_no_backup_is_said_to_be_none(tmp_path, configured, store):
+    junk = tmp_path / "junk"
+    junk.write_text("a letter")
+    with pytest.raises(UserError, match=r"junk is no backup; give a file that 'edge_app storage backup' wrote"):
+        storage("restore", junk, "--config", configured)
 
 
 def _elsewhere(tmp_path):
