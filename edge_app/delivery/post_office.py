@@ -18,7 +18,7 @@ from edge_app.delivery.mqtt import CHANNEL, LiveStates, MqttPublisher, make_clie
 from edge_app.delivery.outbox import Channel, Outbox, put_messages
 from edge_app.delivery.webhook import Webhook
 from edge_app.delivery.worker import DeliveryWorker, Sender
-from edge_app.masking import keep_out_of_logs
+from edge_app.masking import keep_out_of_logs, masked
 from edge_app.secret import read_secret
 from edge_app.storage.statements import Statement
 from edge_app.storage.writer import HistoryWriter
@@ -33,7 +33,7 @@ class WayOut:
     Attributes:
         channel: its name, without an address.
         waiting: messages that its receiver has not confirmed; None where history cannot be read.
-        trouble: what is wrong; None when nothing is.
+        trouble: what is wrong, without secrets; None when nothing is.
     """
 
     channel: str
@@ -114,7 +114,11 @@ class PostOffice:
         except (OSError, sqlite3.Error):
             waiting = None
         return [
-            WayOut(name, None if waiting is None else waiting.get(name, 0), thread.trouble)
+            WayOut(
+                name,
+                None if waiting is None else waiting.get(name, 0),
+                None if thread.trouble is None else masked(thread.trouble),
+            )
             for name, thread in self._threads.items()
         ]
 
