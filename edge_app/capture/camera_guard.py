@@ -186,10 +186,12 @@ class CameraGuard:
                         replies.asked(said)
                     camera.sendall(said)
                 if camera in ready:
-                    said = camera.recv(_CHUNK)
-                    if not said:
+                    answer = _received(camera)
+                    if answer is None:
+                        continue
+                    if not answer:
                         return
-                    client.sendall(said if replies is None else replies.checked(said))
+                    client.sendall(answer if replies is None else replies.checked(answer))
 
 
 class _Replies:
@@ -240,6 +242,17 @@ class _Handler(socketserver.BaseRequestHandler):
 
     def handle(self) -> None:
         self.server.guard.serve(self.request)
+
+
+def _received(camera: _Socket) -> Optional[bytes]:
+    """Return what a camera says, empty at its end, and None where TLS had something to say only, such as a ticket."""
+    camera.settimeout(0.0)
+    try:
+        return camera.recv(_CHUNK)
+    except (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError):
+        return None
+    finally:
+        camera.settimeout(None)
 
 
 def _head(client: socket.socket) -> bytes:

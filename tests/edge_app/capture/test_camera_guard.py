@@ -332,6 +332,30 @@ def test_a_reply_is_passed_on_at_once_though_its_end_looks_like_the_beginning_of
     assert replies.checked(said) == said
 
 
+def test_a_camera_with_tls_that_speaks_only_when_asked_is_asked(tmp_path):
+    # Behind the handshake of TLS 1.3 comes a ticket: the socket is readable, and yet nothing is said.
+    files = certificate(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.load_cert_chain(files["certificate"], files["certificate_key"])
+    listener = socket.create_server(("127.0.0.1", 0))
+    guard = CameraGuard(f"rtsps://camera.test:{listener.getsockname()[1]}/x", 2.0)
+    client = socket.create_connection(("127.0.0.1", int(guard.url.rsplit(":", 1)[1].partition("/")[0])))
+    client.settimeout(3.0)
+    try:
+        with context.wrap_socket(listener.accept()[0], server_side=True) as camera:
+            camera.settimeout(3.0)
+            time.sleep(0.3)  # the guard is to see the ticket first
+            client.sendall(b"OPTIONS rtsp://x RTSP/1.0\r\n\r\n")
+            assert camera.recv(100).startswith(b"OPTIONS")
+            camera.sendall(b"RTSP/1.0 200 OK\r\n\r\n")
+            assert client.recv(100) == b"RTSP/1.0 200 OK\r\n\r\n"
+    finally:
+        client.close()
+        listener.close()
+        guard.close()
+
+
 @pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
 def test_an_rtsp_camera_with_a_password_is_read_through_the_guard():
     camera = RtspCamera()
