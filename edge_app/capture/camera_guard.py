@@ -65,17 +65,19 @@ class CameraGuard:
             timeout_s: for connecting.
 
         Raises:
-            UserError: it has another scheme.
+            UserError: it has another scheme, or is no address.
         """
         self.refusal: Optional[str] = None
         self.on_options: Callable[[], None] = lambda: None
         self._timeout_s = timeout_s
-        self._parts = urlsplit(uri)
+        self._parts = _parts(uri)
         if self._parts.scheme.lower() not in _PORTS:
             raise UserError(
                 f"source {display_name(uri)} cannot be kept to cameras, only rtsp, rtsps, http and https can; take "
                 "source.only_cameras out of the configuration file"
             )
+        if not self._parts.hostname:
+            raise UserError(f"source {display_name(uri)} names no host; give the camera's address")
         self._is_rtsp = self._parts.scheme.lower().startswith("rtsp")
         self._sockets: set[_Socket] = set()
         self._lock = threading.Lock()
@@ -242,6 +244,21 @@ class _Handler(socketserver.BaseRequestHandler):
 
     def handle(self) -> None:
         self.server.guard.serve(self.request)
+
+
+def _parts(uri: str) -> SplitResult:
+    """Take an address apart.
+
+    Raises:
+        UserError: it is none.
+    """
+    try:
+        parts = urlsplit(uri)
+        _ = parts.port
+    except ValueError:
+        # What the library says may hold a part of a password.
+        raise UserError(f"source {display_name(uri)} is no address; correct its host and port") from None
+    return parts
 
 
 def _received(camera: _Socket) -> Optional[bytes]:

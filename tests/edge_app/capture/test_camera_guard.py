@@ -9,6 +9,7 @@ import socket
 import ssl
 import threading
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -354,6 +355,16 @@ def test_a_camera_with_tls_that_speaks_only_when_asked_is_asked(tmp_path):
         client.close()
         listener.close()
         guard.close()
+
+
+@pytest.mark.parametrize("uri", ["http://cam:99999/x", "rtsp://cam:99999/x", "http://[::1/x", "rtsp://u:s3cret/x@cam/y",
+                                 "http:///x"])  # fmt: skip
+def test_what_is_no_address_is_one_sentence_and_leaves_nothing_open(uri):
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with pytest.raises(UserError, match=r"^source .* (is no address; correct its host|names no host; give)") as raised:
+        opened(uri)
+    assert "s3cret" not in str(raised.value)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 @pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
