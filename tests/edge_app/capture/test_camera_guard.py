@@ -440,6 +440,61 @@ def test_a_guarded_stream_gets_its_turn_though_others_open_all_the_time(monkeypa
         assert not other.is_alive()
 
 
+@pytest.fixture
+def hanging():
+    """Begin to open something, with these options, that hangs until the test is over."""
+    over = threading.Event()
+    opening = []
+
+    def hang(special=""):
+        has_turn = threading.Event()
+
+        def use():
+            with ffmpeg_options(special):
+                has_turn.set()
+                over.wait(30.0)
+
+        opening.append(threading.Thread(target=use))
+        opening[-1].start()
+        assert has_turn.wait(5.0)
+
+    yield hang
+    over.set()
+    for thread in opening:
+        thread.join(5.0)
+    assert "|" not in os.environ[VARIABLE]
+
+
+def test_a_file_that_hangs_while_it_is_opened_keeps_no_camera_from_being_opened(hanging, monkeypatch):
+    monkeypatch.setattr("edge_app.capture.ffmpeg_options._LONGEST_USUAL_TURN_S", 0.2)
+    hanging()
+    for special in ("a;1", "", "b;2", ""):
+        with ffmpeg_options(special):
+            assert os.environ[VARIABLE].partition("|")[2] == special
+
+
+def test_the_end_of_an_opening_whose_turn_was_taken_away_changes_no_other_s_options(monkeypatch):
+    monkeypatch.setattr("edge_app.capture.ffmpeg_options._LONGEST_USUAL_TURN_S", 0.0)
+    with ffmpeg_options() as taken, ffmpeg_options("a;1"):
+        taken()
+        assert os.environ[VARIABLE].endswith("|a;1")
+    assert "|" not in os.environ[VARIABLE]
+
+
+def test_a_guarded_source_keeps_its_options_however_long_it_takes_and_the_others_are_told(
+    hanging, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("edge_app.capture.ffmpeg_options._LONGEST_USUAL_TURN_S", 0.0)
+    monkeypatch.setattr("edge_app.capture.ffmpeg_options._LONGEST_WAIT_S", 0.3)
+    hanging("a;1")
+    path = write_video(tmp_path / "a.avi")
+    with pytest.raises(UserError, match=r"a\.avi cannot be opened while another source hangs.*try again"):
+        VideoFile(path)
+    with pytest.raises(SourceLost, match="cannot be opened while another source hangs"):
+        opened("http://camera.test/x")
+    assert os.environ[VARIABLE].endswith("|a;1")
+
+
 def test_a_guarded_camera_that_does_not_answer_holds_up_no_file(tmp_path):
     silent = socket.create_server(("127.0.0.1", 0))
 
