@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from edge_app.capture.address import parse_address
-from edge_app.capture.ffmpeg_options import ffmpeg_options
+from edge_app.capture.ffmpeg_options import OptionsBusyError, ffmpeg_options
 from edge_app.config import SourceConfig
 from edge_app.errors import UserError
 from edge_app.records import Frame
@@ -182,5 +182,8 @@ def _open_capture(path: Path) -> cv2.VideoCapture:
 
 def _open_file(path: Path) -> cv2.VideoCapture:
     # What a camera of another thread is opened with would keep FFmpeg from files.
-    with ffmpeg_options():
-        return cv2.VideoCapture(str(path))
+    try:
+        with ffmpeg_options():
+            return cv2.VideoCapture(str(path))
+    except OptionsBusyError:
+        raise UserError(f"video {path} cannot be opened while another source hangs in opening; try again") from None

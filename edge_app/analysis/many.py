@@ -60,7 +60,8 @@ Work = Callable[[AnalysisOptions], Outcome]
 def find_videos(where: Path, out: Optional[Path] = None) -> list[tuple[Path, Path]]:
     """Return every video with the folder, relative to the output folder, that its results go into.
 
-    A video that several names or links lead to is returned once. It keeps its folder from run to run.
+    A video that several names or links lead to is returned once. It keeps its folder as long as it lies in ``where``
+    under the same name, or else as long as the same link to it sorts first, or as the list stays the same.
 
     Args:
         where: a folder, which is searched with all folders in it but hidden ones, or a text file with a path in each

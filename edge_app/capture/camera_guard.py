@@ -36,12 +36,13 @@ _PORTS = {"http": 80, "https": 443, "rtsp": 554, "rtsps": 322}
 _POLL_S = 0.05
 _CHUNK = 1 << 16
 _LONGEST_HEAD = 1 << 16
-_LONGEST_REPLY = 1 << 20
 # What cameras send. Left out is what leads elsewhere: HLS, DASH, SDP, concat, IMF, ASF.
 _FORMATS = "mpjpeg,mjpeg,jpeg_pipe,mpegts,mpeg,mov,matroska,flv,avi,h264,hevc,m4v,mpegvideo,ogg"
-# FFmpeg drops carriage returns wherever they are, so they are dropped here before.
-_REDIRECT = re.compile(rb"RTSP/[^ \t\n]*\s+\+?0*3\d\d")
-_MAYBE_REDIRECT = re.compile(rb"(R|RT|RTS|RTSP|RTSP/[^ \t\n]*\s*\+?0*3?\d?)$")
+# FFmpeg drops carriage returns wherever they are, so they are dropped here before. Its ``atoi`` keeps the lower 32 bits
+# of long numbers. A reply begins behind whatever was a body or a packet to it, so not at the start of a line only.
+_REDIRECT = re.compile(rb"RTSP/(?:(?!RTSP/)[^ \t\n])*[ \t][ \t\v\f]*[+-]?(?:0*3\d\d|\d{10})")
+# It drops the rest of longer lines.
+_FFMPEG_LINE = 4096
 
 _Socket = Union[socket.socket, ssl.SSLSocket]
 
@@ -64,17 +65,19 @@ class CameraGuard:
             timeout_s: for connecting.
 
         Raises:
-            UserError: it has another scheme.
+            UserError: it has another scheme, or is no address.
         """
         self.refusal: Optional[str] = None
         self.on_options: Callable[[], None] = lambda: None
         self._timeout_s = timeout_s
-        self._parts = urlsplit(uri)
+        self._parts = _parts(uri)
         if self._parts.scheme.lower() not in _PORTS:
             raise UserError(
                 f"source {display_name(uri)} cannot be kept to cameras, only rtsp, rtsps, http and https can; take "
                 "source.only_cameras out of the configuration file"
             )
+        if not self._parts.hostname:
+            raise UserError(f"source {display_name(uri)} names no host; give the camera's address")
         self._is_rtsp = self._parts.scheme.lower().startswith("rtsp")
         self._sockets: set[_Socket] = set()
         self._lock = threading.Lock()
@@ -185,10 +188,12 @@ class CameraGuard:
                         replies.asked(said)
                     camera.sendall(said)
                 if camera in ready:
-                    said = camera.recv(_CHUNK)
-                    if not said:
+                    answer = _received(camera)
+                    if answer is None:
+                        continue
+                    if not answer:
                         return
-                    client.sendall(said if replies is None else replies.checked(said))
+                    client.sendall(answer if replies is None else replies.checked(answer))
 
 
 class _Replies:
@@ -196,7 +201,7 @@ class _Replies:
 
     def __init__(self) -> None:
         self._request = b""
-        self._held = b""
+        self._latest = b""
         self._playing = False
 
     def asked(self, said: bytes) -> None:
@@ -209,20 +214,19 @@ class _Replies:
             self._request = b""
 
     def checked(self, said: bytes) -> bytes:
-        """Return what may be passed on now.
+        """Return what may be passed on: all of it.
+
+        The beginning of what may become a redirect is passed on too, since FFmpeg does nothing before the line's end.
 
         Raises:
-            ForbiddenHost: it is a redirect.
+            ForbiddenHost: it is a redirect, or makes one of what was said before.
         """
-        said, self._held = self._held + said, b""
         if self._playing:
             return said
-        plain = said.replace(b"\r", b"")
-        if _REDIRECT.search(plain) or len(said) > _LONGEST_REPLY:
+        self._latest += said.replace(b"\r", b"")
+        if _REDIRECT.search(self._latest):
             raise ForbiddenHost("redirects to another address; give the camera's own address")
-        if _MAYBE_REDIRECT.search(plain[-_LONGEST_HEAD:]):
-            self._held = said
-            return b""
+        self._latest = self._latest[-_FFMPEG_LINE:]
         return said
 
 
@@ -240,6 +244,32 @@ class _Handler(socketserver.BaseRequestHandler):
 
     def handle(self) -> None:
         self.server.guard.serve(self.request)
+
+
+def _parts(uri: str) -> SplitResult:
+    """Take an address apart.
+
+    Raises:
+        UserError: it is none.
+    """
+    try:
+        parts = urlsplit(uri)
+        _ = parts.port
+    except ValueError:
+        # What the library says may hold a part of a password.
+        raise UserError(f"source {display_name(uri)} is no address; correct its host and port") from None
+    return parts
+
+
+def _received(camera: _Socket) -> Optional[bytes]:
+    """Return what a camera says, empty at its end, and None where TLS had something to say only, such as a ticket."""
+    camera.settimeout(0.0)
+    try:
+        return camera.recv(_CHUNK)
+    except (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError):
+        return None
+    finally:
+        camera.settimeout(None)
 
 
 def _head(client: socket.socket) -> bytes:

@@ -12,7 +12,7 @@ import numpy as np
 
 from edge_app.capture.address import SourceAddress
 from edge_app.capture.camera_guard import CameraGuard
-from edge_app.capture.ffmpeg_options import ffmpeg_options
+from edge_app.capture.ffmpeg_options import OptionsBusyError, ffmpeg_options
 from edge_app.capture.media_clock import MediaClock
 from edge_app.errors import UserError
 from edge_app.records import Frame
@@ -126,6 +126,13 @@ def _open(address: SourceAddress, timeout_s: float, guard: Optional[CameraGuard]
                 "use the system's package (Debian: python3-opencv in an environment with --system-site-packages)"
             )
         return cv2.VideoCapture(address.text, cv2.CAP_GSTREAMER)
+    try:
+        return _open_with_ffmpeg(address, timeout_s, guard)
+    except OptionsBusyError:
+        raise SourceLost(f"{address.name} cannot be opened while another source hangs in opening") from None
+
+
+def _open_with_ffmpeg(address: SourceAddress, timeout_s: float, guard: Optional[CameraGuard]) -> Any:
     timeout_ms = int(1000 * timeout_s)
     with ffmpeg_options(guard.options if guard else "") as has_options:
         if guard is not None:

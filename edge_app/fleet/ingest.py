@@ -3,7 +3,8 @@
 A message is confirmed, to the broker and to its device, only after it has been committed. What comes twice has the
 same id and is stored once. So nothing is lost while broker, database or this program are down: devices keep it and
 send it again. What can never be stored is set aside in the table ``refused``, counted, logged, and refused to its
-device. What can't be stored now waits unconfirmed and is tried again, while other messages go on.
+device. What can't be stored now waits unconfirmed and is tried again, while other messages go on. Of what its device
+repeats meanwhile the broker keeps one copy for this program, so that repeats use up nothing.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ _RETRY_S = 1.0
 _LONGEST_RETRY_S = 30.0
 _LONGEST_BYTES = 1 << 20
 _KEPT_BYTES = 1 << 16
-# More than these wait in the broker and at the devices.
+# More than these, repeats not counted, wait in the broker and at the devices. The broker's ``max_inflight_messages``
+# must be higher, and at most ``_QUEUE``, or else what waits keeps the others from coming.
 _MOST_HELD = 5000
 
 
@@ -75,12 +77,16 @@ class _Taken:
     payload: bytes
 
 
+# Device, kind and id: what comes again has the same.
+_Key = tuple[str, str, str]
+
+
 class FleetIngest:
     """Moves messages from the broker to the database until it is stopped.
 
     Attributes:
         stored, doubled, refused: messages so far; doubled ones had been stored before.
-        held: messages that the database does not take now; they are tried again.
+        held: different messages that the database does not take now; they are tried again.
         listening: set while the broker hands over what comes.
         ended: set once nothing is taken any more, after ``stop`` or a failure.
         failure: what ended it; None after ``stop``.
@@ -104,7 +110,7 @@ class FleetIngest:
         self._statuses: queue.Queue[tuple[str, bool]] = queue.Queue(_QUEUE)
         self._statuses_left: dict[str, bool] = {}
         self._connection = 0
-        self._held: list[_Taken] = []
+        self._held: dict[_Key, _Taken] = {}
         self._held_due_s = 0.0
         self._held_pause_s = _RETRY_S
         self._database: Optional[FleetDatabase] = None
@@ -233,12 +239,15 @@ class FleetIngest:
             return
         good: list[tuple[_Taken, FleetMessage]] = []
         refused: list[tuple[_Taken, RefusedMessage]] = []
+        held: list[tuple[_Taken, FleetMessage]] = []
         for taken in batch:
             try:
-                good.append((taken, _parse(taken)))
+                message = _parse(taken)
             except ValueError as error:
                 refused.append((taken, _refused(taken, str(error))))
-        result = self._connected().store(message for _, message in good)
+                continue
+            (held if _key(message) in self._held else good).append((taken, message))
+        result = self._connected().store(message for _, message in good) if good else StoreResult()
         for place, reason in result.unfit.items():
             taken = good[place][0]
             refused.append((taken, _refused(taken, f"the database cannot store its values ({reason})")))
@@ -250,7 +259,10 @@ class FleetIngest:
         self.refused += len(refused)
         for _, kept in refused:
             log.error("a message of %s is refused and set aside (%s)", kept.device, kept.reason)
-        self._hold([good[place][0] for place in result.held], result)
+        # Only now, as a batch comes here again should the database fail, and a number may be settled once only.
+        for taken, message in held:
+            self._keep_one(_key(message), taken)
+        self._hold([good[place] for place in result.held], result)
         self._confirm([*(taken for taken, _ in stored), *(taken for taken, _ in refused)],
                       [message for _, message in stored], [kept for _, kept in refused])  # fmt: skip
 
@@ -258,10 +270,10 @@ class FleetIngest:
         """Try again what the database did not take, each time after a longer pause."""
         if not self._held or time.monotonic() < self._held_due_s:
             return
-        held, self._held = self._held, []
+        held, self._held = self._held, {}
         self._held_pause_s = min(2 * self._held_pause_s, _LONGEST_RETRY_S)
         try:
-            self._store(held)
+            self._store(list(held.values()))
         except self._psycopg.Error:
             self._held = held
             raise
@@ -269,12 +281,13 @@ class FleetIngest:
             self._held_pause_s = _RETRY_S
             log.info("the %d messages that waited are stored", len(held))
 
-    def _hold(self, taken: list[_Taken], result: StoreResult) -> None:
-        if not taken:
+    def _hold(self, pairs: list[tuple[_Taken, FleetMessage]], result: StoreResult) -> None:
+        if not pairs:
             return
         if not self._held:
             self._held_due_s = time.monotonic() + self._held_pause_s
-        self._held += taken
+        for taken, message in pairs:
+            self._keep_one(_key(message), taken)
         log.error(
             "%d messages wait, unconfirmed, since the database does not take them now (%s); the others go on",
             len(self._held),
@@ -283,6 +296,24 @@ class FleetIngest:
         if result.new == 0:
             # A fresh connection heals what the old one brought about, and brings the schema up to date.
             self._drop_database()
+
+    def _keep_one(self, key: _Key, taken: _Taken) -> None:
+        """Hold a message; of what came several times one copy stays with the broker, until the message is stored.
+
+        Its device may have nothing left to send again: with ``confirm: broker`` it keeps nothing for this program.
+        """
+        held = self._held.get(key)
+        if held is None or held.connection < taken.connection:
+            # After another connection the broker hands over again what it keeps, and knows the old numbers no more.
+            self._held[key] = taken
+        elif (held.connection, held.mid) != (taken.connection, taken.mid):
+            self._settle(taken)
+
+    def _settle(self, taken: _Taken) -> None:
+        """Tell the broker that a message needs to be handed over no more."""
+        # On a later connection the number may be that of another message, which is not stored yet.
+        if taken.connection == self._connection:
+            self._client.ack(taken.mid, 1)
 
     def _confirm(self, batch: list[_Taken], good: list[FleetMessage], refused: list[RefusedMessage]) -> None:
         ids: dict[str, list[str]] = defaultdict(list)
@@ -296,9 +327,7 @@ class FleetIngest:
             said = {"ids": ids[device], "refused": refused_ids[device]}
             self._client.publish(f"{self._options.prefix}/{device}/ack", json.dumps(said), qos=1)
         for taken in batch:
-            # On a later connection the number may be that of another message, which is not stored yet.
-            if taken.connection == self._connection:
-                self._client.ack(taken.mid, 1)
+            self._settle(taken)
 
     def _store_statuses(self) -> None:
         while not self._statuses.empty():
@@ -335,6 +364,10 @@ def _parse(taken: _Taken) -> FleetMessage:
     if message.device != taken.device:
         raise ValueError("its device is not that of its topic")
     return message
+
+
+def _key(message: FleetMessage) -> _Key:
+    return message.device, message.kind, message.id
 
 
 def _refused(taken: _Taken, reason: str) -> RefusedMessage:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from dataclasses import replace
 from typing import Optional
 
 from edge_app.calibration.self_calibrator import SelfCalibration, SelfCalibrator
@@ -15,6 +16,9 @@ log = logging.getLogger(__name__)
 
 # Fitting takes a while; people's footsteps come slowly.
 _FIT_EVERY_S = 10.0
+# A few people may all be tall, or boxes of one spot all too large, and no statistics of theirs can tell: so long it
+# watches before it is called sure, seconds of frame time.
+_SHORTEST_S = 120.0
 _WAIT_S = 1.0
 
 
@@ -56,18 +60,30 @@ class LiveSelfCalibration:
 
     def _watch(self) -> None:
         sequence, next_fit_s = 0, time.monotonic() + _FIT_EVERY_S
+        first_s: Optional[float] = None
+        watched_s = 0.0
         try:
             while not self._stopping.is_set():
                 snapshot = self._live.wait_newer(sequence, _WAIT_S)
                 if snapshot is not None:
                     sequence = snapshot.sequence
-                    self._calibrator.add(snapshot.result.time_s, snapshot.result.tracks)
+                    time_s = snapshot.result.time_s
+                    first_s = time_s if first_s is None else first_s
+                    watched_s = time_s - first_s
+                    self._calibrator.add(time_s, snapshot.result.tracks)
                     self.frames += 1
                 else:
                     self._stopping.wait(0.1)
                 if time.monotonic() >= next_fit_s:
-                    self.result = self._calibrator.result()
+                    self.result = self._fitted(watched_s)
                     next_fit_s = time.monotonic() + _FIT_EVERY_S
         except (UserError, ArithmeticError, ValueError) as error:
             log.exception("the self-calibration ended")
             self.fault = f"the self-calibration ended ({type(error).__name__}); see the log, then start it again"
+
+    def _fitted(self, watched_s: float) -> Optional[SelfCalibration]:
+        result = self._calibrator.result()
+        if result is None or result.unsure or watched_s >= _SHORTEST_S:
+            return result
+        left_s = _SHORTEST_S - watched_s
+        return replace(result, unsure=f"watched for {watched_s:.0f} s so far; it goes on for {left_s:.0f} s more")

@@ -269,6 +269,9 @@ def test_links_in_a_folder_make_no_second_analysis(tmp_path):
     for name, target in (("a.mp4", "z.mp4"), ("m.mp4", elsewhere), ("n.mp4", elsewhere)):
         (where / name).symlink_to(target)
     assert [str(folder) for _, folder in find_videos(where)] == ["m.mp4", "z.mp4"]
+    # As docs/many_videos.md says.
+    (where / "b.mp4").symlink_to(elsewhere)
+    assert [str(folder) for _, folder in find_videos(where)] == ["b.mp4", "z.mp4"]
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,14 @@ def test_whoever_is_found_is_covered_and_whoever_is_not_is_counted_with_their_fr
     assert "10 of 30 annotated people are covered by less than half, in frames 11, 12, 13" in said
 
 
+def test_a_number_of_tiles_is_refused_where_there_are_no_tiles(scene):
+    with pytest.raises(UserError, match=r"^--tiles-a-frame is of no use here.*set tiles\.mode$"):
+        evaluate(scene, "--tiles-a-frame", "2")
+    (scene / "config.yaml").write_text("motion_gate: {enabled: false}\ntiles: {mode: 'on'}\n", encoding="utf-8")
+    result = json.loads(evaluate(scene, "--tiles-a-frame", "0", "--json").stdout)
+    assert (result["annotated"], result["shown"], result["shown_frames"]) == (30, 10, list(range(11, 21)))
+
+
 def test_a_video_that_is_not_there_is_one_sentence(scene):
     (scene / "clip.avi").unlink()
     with pytest.raises(UserError, match=r"clip\.avi does not exist"):

@@ -12,17 +12,18 @@ from tqdm import tqdm
 
 from edge_app.config import Config
 from edge_app.detector import finish
+from edge_app.errors import UserError
 from edge_app.live.live_pipeline import LivePipeline
 from edge_app.motion_gate import MotionGate
 from edge_app.pipeline import Pipeline, camera_for
-from edge_app.records import BoxArray, Detections, FloatArray, Frame, FrameResult, Image, IntArray
+from edge_app.records import BoolArray, BoxArray, Detections, FloatArray, Frame, FrameResult, Image, IntArray
 from edge_app.render.privacy import hidden_rectangles, people_boxes
 from edge_app.source import VideoFile
 from edge_app.tiles.tiled_detector import TiledDetector
 from training.scene_evaluation.scene_files import SceneRows
 
 # Of a person of whom less than this part of the box is covered a face or a gait may be seen.
-HIDDEN = 0.5
+_HIDDEN = 0.5
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,16 @@ class Hiding:
     @property
     def shown(self) -> int:
         """Number of annotated boxes of which less than half is covered."""
-        return int((self.covered < HIDDEN).sum())
+        return int(self._is_shown.sum())
+
+    @property
+    def shown_frames(self) -> IntArray:
+        """(S,) int64 frames with such boxes, from 1, ascending."""
+        return np.unique(self.frame[self._is_shown])
+
+    @property
+    def _is_shown(self) -> BoolArray:
+        return self.covered < _HIDDEN
 
 
 def measure_hiding(config: Config, video: Path, people: SceneRows, tiles_a_frame: Optional[int] = None) -> Hiding:
@@ -57,7 +67,7 @@ def measure_hiding(config: Config, video: Path, people: SceneRows, tiles_a_frame
         tiles_a_frame: look at so many tiles a frame, as a slow device does; None for all.
 
     Raises:
-        UserError: video, model or calibration cannot be used.
+        UserError: video, model or calibration cannot be used, or ``tiles_a_frame`` is given where there are no tiles.
     """
     frames, covered, pictures = [], [], []
     passed_over = 0
@@ -77,7 +87,10 @@ def _results(config: Config, video: Path, tiles_a_frame: Optional[int]) -> Itera
     source = VideoFile(video, fps=config.source.fps)
     size = (source.width, source.height)
     detector = Pipeline.from_config(config, size).detector
-    if isinstance(detector, TiledDetector) and tiles_a_frame is not None:
+    if tiles_a_frame is not None:
+        if not isinstance(detector, TiledDetector):
+            source.close()
+            raise UserError("--tiles-a-frame is of no use here without tiles; leave it out, or set tiles.mode")
         detector = TiledDetector(detector.detector, config.tiles, camera_for(config, size), tiles_a_frame=tiles_a_frame)
     pipeline = LivePipeline(config, detector)
     gate = MotionGate(config.motion_gate) if config.motion_gate.enabled else None

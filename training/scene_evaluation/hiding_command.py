@@ -33,7 +33,7 @@ def evaluate_hiding(video: Path, ground_truth: Path, config: Path, tiles_a_frame
     figures = {
         "annotated": len(hiding.covered),
         "shown": hiding.shown,
-        "shown_frames": np.unique(hiding.frame[hiding.covered < 0.5]).tolist(),
+        "shown_frames": hiding.shown_frames.tolist(),
         "covered_p1": float(np.percentile(hiding.covered, 1)) if len(hiding.covered) else None,
         "covered_least": float(hiding.covered.min()) if len(hiding.covered) else None,
         "picture_hidden_mean": float(hiding.picture.mean()) if len(hiding.picture) else None,

@@ -9,13 +9,15 @@ from __future__ import annotations
 import json
 import logging
 import logging.handlers
+import os
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 from edge_app.errors import UserError
 
@@ -32,8 +34,12 @@ _LONGEST = 300
 log = logging.getLogger(__name__)
 
 
-class _Telling(logging.handlers.RotatingFileHandler):
-    """Raises what goes wrong, where logging would swallow it."""
+class _Handler(logging.handlers.RotatingFileHandler):
+    """Keeps its files to their owner, and raises what goes wrong, where logging would swallow it."""
+
+    def _open(self) -> TextIOWrapper:
+        # Each file is a new one after the rotation.
+        return open(self.baseFilename, "a", encoding=self.encoding, opener=_open_private)
 
     def handleError(self, record: logging.LogRecord) -> None:
         raise  # noqa: PLE0704 - called while an exception is handled
@@ -57,7 +63,10 @@ class _Window:
 
 
 class AuditLog:
-    """Appends to files that only their owner can read: five of a megabyte, and two for what was refused, at most."""
+    """Appends to files that only their owner can read: five of a megabyte, and two for what was refused, at most.
+
+    A timer writes what was counted, as nothing else may happen once the minute is over.
+    """
 
     def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
         """Open the log.
@@ -70,6 +79,8 @@ class AuditLog:
         self._clock = clock
         self._lock = threading.Lock()
         self._windows: dict[str, _Window] = {}
+        self._timer: Optional[threading.Timer] = None
+        self._closed = False
         self._handler = _opened(self.path, _OLD_FILES)
         self._refused = _opened(self.refused_path, _OLD_REFUSED_FILES)
 
@@ -88,6 +99,7 @@ class AuditLog:
                 window.counted += 1
                 if len(window.addresses) < _MOST_ADDRESSES:
                     window.addresses.add(address)
+                self._wait_for_counts()
                 return
             window.singly += 1
             self._append(self._refused, action, who, address, False, details)
@@ -109,9 +121,29 @@ class AuditLog:
     def close(self) -> None:
         """Close the files, after what was counted."""
         with self._lock:
+            self._closed = True
+            if self._timer is not None:
+                self._timer.cancel()
             self._tell_counts(everything=True)
         self._handler.close()
         self._refused.close()
+
+    def _wait_for_counts(self) -> None:
+        """See to it that what was counted is written once its minute is over."""
+        counted = [window.start_s for window in self._windows.values() if window.counted]
+        if self._timer is not None or self._closed or not counted:
+            return
+        wait_s = max(0.0, min(counted) + _WINDOW_S - self._clock())
+        self._timer = threading.Timer(wait_s, self._on_timer)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _on_timer(self) -> None:
+        with self._lock:
+            self._timer = None
+            if not self._closed:
+                self._tell_counts()
+                self._wait_for_counts()
 
     def _tell_counts(self, everything: bool = False) -> None:
         """Write down what was counted in the minutes that are over."""
@@ -139,14 +171,27 @@ class AuditLog:
             log.exception("the audit log could not be written")
 
 
-def _opened(path: Path, old_files: int) -> _Telling:
+def _opened(path: Path, old_files: int) -> _Handler:
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path.touch(mode=0o600)
-        handler = _Telling(path, maxBytes=_BYTES, backupCount=old_files, encoding="utf-8")
+        # Earlier versions left those that they had rotated readable to all.
+        for old in (path.with_name(f"{path.name}.{number}") for number in range(1, old_files + 1)):
+            if old.exists():
+                old.chmod(0o600)
+        handler = _Handler(path, maxBytes=_BYTES, backupCount=old_files, encoding="utf-8")
     except OSError as error:
         raise UserError(
             f"audit log {path} cannot be written ({error.strerror}); give a writable dashboard.folder"
         ) from error
     handler.setFormatter(logging.Formatter("%(message)s"))
     return handler
+
+
+def _open_private(path: str, flags: int) -> int:
+    descriptor = os.open(path, flags, 0o600)
+    try:
+        os.fchmod(descriptor, 0o600)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor

@@ -16,8 +16,9 @@ from paho.mqtt import client as paho
 from edge_app.cli import cli
 from edge_app.delivery.messages import event_message, message_schema, minute_message
 from edge_app.errors import UserError
-from edge_app.fleet.database import FleetDatabase, RefusedMessage
-from edge_app.fleet.ingest import FleetIngest, IngestOptions
+from edge_app.fleet import ingest as ingest_module
+from edge_app.fleet.database import FleetDatabase, RefusedMessage, StoreResult
+from edge_app.fleet.ingest import FleetIngest, IngestOptions, _Taken
 from tests.edge_app.fleet.outage import Site
 from tests.edge_app.storage.made import event, minute
 from tests.edge_app.test_live import wait_until
@@ -198,6 +199,111 @@ def test_what_the_database_does_not_take_now_waits_while_the_others_go_on(ingest
     assert receiver.held == 0
 
 
+def test_repeats_of_what_waits_keep_no_other_message_from_coming_and_nothing_is_lost(
+    ingest, device, rows, change_schema, monkeypatch
+):
+    monkeypatch.setattr("edge_app.fleet.ingest._MOST_HELD", 150)
+    receiver = ingest()
+    back = "ALTER TABLE away RENAME TO event"
+    change_schema("ALTER TABLE event RENAME TO away", back)
+    # More than the 1000 that the broker has on their way at once.
+    for _ in range(11):
+        for number in range(100):
+            device.send(event_message("dev", event(number)).payload)
+    device.send(minute_message("dev", minute(1)).payload, "minute")
+    wait_until(lambda: device.confirmed() == ["run-m1"])
+    assert receiver.held == 100
+    receiver.stop()
+    change_schema(back)
+    # The device sends none of them again: the broker has kept them.
+    again = ingest()
+    wait_until(lambda: rows("SELECT count(*) FROM event") == [(100,)])
+    assert again.doubled == 0
+
+
+class Client:
+    """Keeps the numbers that are acknowledged to the broker."""
+
+    def __init__(self):
+        self.acked = []
+
+    def ack(self, mid, qos):
+        self.acked.append(mid)
+
+    def publish(self, *_, **__):
+        pass
+
+
+class Database:
+    """Takes what it is told to take."""
+
+    def __init__(self):
+        self.takes = False
+        self.fails = False
+
+    def store(self, messages):
+        if self.fails:
+            raise pytest.importorskip("psycopg").OperationalError("gone")
+        places = range(len(list(messages)))
+        return StoreResult(len(places)) if self.takes else StoreResult(held=dict.fromkeys(places, "no right"))
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def receiver(monkeypatch):
+    """A receiver of which each step is done by the test."""
+    pytest.importorskip("psycopg")
+    database = Database()
+    monkeypatch.setattr("edge_app.fleet.ingest.FleetDatabase", lambda _: database)
+    made = FleetIngest(IngestOptions("127.0.0.1", 1883, "unused"))
+    made._client, made.database, made._connection = Client(), database, 1
+    return made
+
+
+def came(receiver, *mids, connection=1):
+    payload = event_message("dev", event(1)).payload.encode()
+    receiver._store([_Taken(connection, mid, "dev", payload) for mid in mids])
+
+
+def test_a_number_of_an_earlier_connection_is_not_acknowledged_since_it_may_mean_another_message(receiver):
+    receiver.database.takes = True
+    receiver._connection = 2
+    came(receiver, 7, connection=1)
+    assert receiver.stored == 1 and receiver._client.acked == []
+    came(receiver, 8, connection=2)
+    assert receiver._client.acked == [8]
+
+
+def test_one_copy_of_what_waits_stays_with_the_broker(receiver):
+    came(receiver, 1, 2)
+    came(receiver, 3)
+    assert receiver.held == 1 and receiver._client.acked == [2, 3]
+    # After another connection the broker hands over the first one again, under a number that was used before.
+    receiver._connection = 2
+    came(receiver, 2, connection=2)
+    assert receiver._client.acked == [2, 3]
+    came(receiver, 4, connection=2)
+    assert receiver.held == 1 and receiver._client.acked == [2, 3, 4]
+    receiver.database.takes, receiver._held_due_s = True, 0.0
+    receiver._store_held()
+    assert receiver.held == 0 and receiver._client.acked == [2, 3, 4, 2]
+
+
+def test_a_repeat_is_acknowledged_once_though_its_batch_fails_with_the_database(receiver):
+    came(receiver, 1)
+    other = _Taken(1, 3, "dev", event_message("dev", event(2)).payload.encode())
+    batch = [_Taken(1, 2, "dev", event_message("dev", event(1)).payload.encode()), other]
+    receiver.database.fails = True
+    with pytest.raises(pytest.importorskip("psycopg").OperationalError):
+        receiver._store(batch)
+    assert receiver._client.acked == []
+    receiver.database.fails = False
+    receiver._store(batch)
+    assert receiver._client.acked == [2] and receiver.held == 2
+
+
 def test_a_status_that_fits_into_no_index_holds_up_nothing(broker, ingest, device, rows):
     ingest()
     # What compresses would fit into the index.
@@ -282,6 +388,12 @@ def test_a_database_address_on_the_command_line_is_refused_without_repeating_it(
     done = CliRunner().invoke(cli, ["fleet", "report", "--database", "postgresql://edge:hunter2@db/x"])
     assert isinstance(done.exception, UserError)
     assert "hunter2" not in str(done.exception)
+
+
+def test_the_shipped_broker_has_more_on_their_way_than_the_receiver_holds(pytestconfig):
+    text = (pytestconfig.rootpath / "deploy" / "fleet" / "mosquitto" / "mosquitto.conf").read_text()
+    (inflight,) = [int(line.split()[1]) for line in text.splitlines() if line.startswith("max_inflight_messages")]
+    assert ingest_module._MOST_HELD + ingest_module._BATCH < inflight <= ingest_module._QUEUE
 
 
 def test_the_schema_that_is_shipped_is_the_one_that_is_checked(pytestconfig):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import http.client
 import json
 import logging
+import os
 import socket
 import ssl
 import subprocess
@@ -20,7 +21,7 @@ from edge_app.web.security.hosts import TrustedHosts, host_of
 from edge_app.web.security.rate_limit import RateLimit
 from edge_app.web.security.sessions import Sessions
 from edge_app.web.security.throttle import Throttle
-from tests.edge_app.waiting import wait_until
+from tests.edge_app.test_live import wait_until
 from tests.edge_app.web.served import PASSWORD, Browser, form
 
 PUBLIC = {"static", "login.login", "login.log_in", "login.first_password", "login.set_first_password"}
@@ -387,6 +388,44 @@ def test_what_is_refused_often_is_counted_and_told_once_its_minute_is_over(tmp_p
     assert [line["action"] for line in lines] == ["login failed"] * 5 + ["refused: CSRF", "login failed"]
     assert (lines[-1]["more"], lines[-1]["addresses"]) == (100, 7)
     assert [json.loads(line)["action"] for line in (tmp_path / "audit.log").read_text().splitlines()] == ["login"]
+
+
+def test_what_was_counted_is_told_once_its_minute_is_over_though_nothing_else_happens(tmp_path, monkeypatch):
+    monkeypatch.setattr("edge_app.web.security.audit._WINDOW_S", 0.3)
+    audit = AuditLog(tmp_path)
+
+    def lines():
+        return [json.loads(line) for line in (tmp_path / "refused.log").read_text().splitlines()]
+
+    for time_round in (1, 2):
+        for _ in range(8):
+            audit.refuse("login failed", who="admin", address="192.0.2.1")
+        wait_until(lambda expected=6 * time_round: len(lines()) == expected, 5.0)
+        assert lines()[-1]["more"] == 3
+    audit.close()
+    assert len(lines()) == 12
+
+
+def test_every_file_of_the_audit_log_is_its_owner_s_only_after_rotation_and_from_earlier_versions_too(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr("edge_app.web.security.audit._BYTES", 2000)
+    old_mask = os.umask(0o022)
+    try:
+        for name in ("audit.log", "audit.log.1", "refused.log", "refused.log.1"):
+            (tmp_path / name).write_text("{}\n")
+        audit = AuditLog(tmp_path)
+        modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+        assert modes == dict.fromkeys(("audit.log", "audit.log.1", "refused.log", "refused.log.1"), 0o600)
+        for number in range(60):
+            audit.write("login", who="admin", address="192.0.2.1")
+            audit.refuse(f"{number}", who="x" * 200, address="192.0.2.1")
+        audit.close()
+    finally:
+        os.umask(old_mask)
+    files = sorted(path.name for path in tmp_path.iterdir())
+    assert files == ["audit.log", *(f"audit.log.{n}" for n in range(1, 5)), "refused.log", "refused.log.1"]
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
 
 
 def test_what_was_counted_is_told_when_the_log_is_closed(tmp_path):

@@ -4,16 +4,19 @@ import csv
 import io
 import json
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from edge_app.calibration import load_camera
+from edge_app.calibration.self_calibrator import SelfCalibration
 from edge_app.config import Config, load_config
 from edge_app.errors import UserError
 from edge_app.storage import Store
 from edge_app.storage.wiring import open_sinks
 from edge_app.web.app import create_app
+from edge_app.web.self_calibration import LiveSelfCalibration
 from tests.edge_app.scenes import CAMERA
 from tests.edge_app.storage.made import NOON, alert, event, minute
 from tests.edge_app.test_live import wait_until
@@ -331,6 +334,16 @@ def test_self_calibration_says_how_far_it_is(dashboard, monkeypatch):
     assert said["unsure"]
     assert said["fault"] is None
     assert "hfov" in browser.send("POST", "/api/v1/calibration/self", {"hfov_deg": 500}).get_json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("watched_s", "unsure"), [(30.0, "watched for 30 s so far; it goes on for 90 s more"), (120.0, "")]
+)
+def test_self_calibration_is_not_sure_before_it_has_watched_for_two_minutes(watched_s, unsure):
+    calibration = LiveSelfCalibration.__new__(LiveSelfCalibration)
+    seen = SelfCalibration(CAMERA, 60.0, 3.0, 20.0, 0.0, {}, 0.05, 8, 9, "", np.zeros((0, 7)))
+    calibration._calibrator = SimpleNamespace(result=lambda: seen)
+    assert calibration._fitted(watched_s).unsure == unsure
 
 
 def test_the_system_says_how_it_does_and_its_log_is_for_admins(beyond):

@@ -392,6 +392,7 @@ class LargeSource(FakeSource):
 
 def test_self_calibration_shows_its_progress_until_it_is_sure_and_is_put_in_force(driver, dashboard, monkeypatch):
     monkeypatch.setattr("edge_app.web.self_calibration._FIT_EVERY_S", 0.5)
+    monkeypatch.setattr("edge_app.web.self_calibration._SHORTEST_S", 0.0)
     pipeline = WalkingPipeline()
     camera = pipeline.scene.camera
     source = LargeSource(camera.image_width, camera.image_height, fps=30.0)
