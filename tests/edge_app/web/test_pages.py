@@ -161,7 +161,7 @@ def test_settings_are_applied_and_wrong_ones_are_explained(logged_in, site):
     find(logged_in, "main form > button").click()
     await_(lambda: "'distance.threshold_m': input should be greater than 0" in (text_of(logged_in, "#mistake") or ""))
     field = find(logged_in, "[name='distance.threshold_m']")
-    assert field.get_attribute("value") == "-3"
+    assert (field.get_attribute("value"), field.get_attribute("aria-invalid")) == ("-3", "true")
     field.clear()
     field.send_keys("1.5")
     threads = find(logged_in, "[name='model.threads']")
@@ -174,6 +174,25 @@ def test_settings_are_applied_and_wrong_ones_are_explained(logged_in, site):
     assert "Needs restart: model.threads." in outcome
     assert site.pipeline.config.distance.threshold_m == 1.5
     assert load_config(site.config_path).model.threads == 3
+
+
+def test_an_empty_setting_is_refused_by_its_name_and_nothing_is_changed(logged_in, site):
+    before = site.config_path.read_text()
+    go(logged_in, site, "/settings")
+    find(logged_in, "[name='events.min_duration_s']").clear()
+    threads = find(logged_in, "[name='model.threads']")
+    threads.clear()
+    threads.send_keys("2")
+    find(logged_in, "main form > button").click()
+    await_(lambda: "'events.min_duration_s' is empty" in (text_of(logged_in, "#mistake") or ""))
+    assert site.config_path.read_text() == before
+    marked = logged_in.find_elements("css selector", "[aria-invalid=true]")
+    assert [field.get_attribute("name") for field in marked] == ["events.min_duration_s"]
+    assert marked[0].get_attribute("value") == ""
+    await_(lambda: logged_in.execute_script("return document.activeElement.name") == "events.min_duration_s")
+    assert find(logged_in, "[name='model.threads']").get_attribute("value") == "2"
+    assert serious_findings(logged_in) == []
+    console(logged_in)  # the refusal's own status
 
 
 def click_at(driver, pixel):
