@@ -339,6 +339,8 @@ def test_the_history_of_one_camera_and_the_state_of_both_are_shown(driver, two_c
     go(driver, two_cameras, "/system")
     titles = [title.text for title in driver.find_elements("css selector", "#system h2")]
     assert titles[:2] == ["Camera door", "Camera hall"]
+    # Both rows are of the same minute.
+    assert "2 rows of figures (one a minute for each camera" in text_of(driver, "#system")
     assert console(driver) == []
 
 
