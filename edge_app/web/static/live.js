@@ -11,8 +11,17 @@ const camera = encodeURIComponent(byId("now").dataset.camera);
 
 function showConnection(text, kind) {
   const pill = byId("connection");
-  pill.textContent = text;
+  if (pill.textContent !== text) pill.textContent = text; // it is read aloud when it changes
   pill.className = `pill ${kind}`;
+}
+
+// What the banner says at the server: until this age a picture counts as of now.
+const FRESH_S = 5;
+
+function showPicture({ fault, ended, newest_frame_age_s: age_s, frames }) {
+  const comes = frames > 0 && !fault && !ended && age_s <= FRESH_S;
+  showConnection(comes ? "live" : "no picture", comes ? "live" : "lost");
+  byId("hiding").hidden = !comes;
 }
 
 function showState() {
@@ -20,6 +29,7 @@ function showState() {
   banner.hidden = !state.banner;
   if (state.banner) put("banner", state.banner);
   const health = state.health;
+  showPicture(health);
   put("fps", `${health.fps.toFixed(1)} a second`);
   put("delay", health.delay_ms === null ? "–" : `${Math.round(health.delay_ms)} ms`);
   put("dropped", String(health.dropped_frames));
@@ -158,7 +168,6 @@ function turnedCovariance([[xx, xy], [, yy]]) {
 function listen() {
   const stream = new EventSource(`/api/v1/stream?camera=${camera}`);
   stream.onopen = () => {
-    showConnection("live", "live");
     // After a lost connection the browser shows the last picture for ever; ask for the stream again.
     byId("picture").src = `/live.mjpg?camera=${camera}&since=${Date.now()}`;
   };
@@ -168,7 +177,7 @@ function listen() {
     drawPlan();
   };
   stream.onerror = () => {
-    showConnection("connection lost, trying again", "lost");
+    showConnection("page not connected", "lost");
     if (stream.readyState === EventSource.CLOSED) setTimeout(listen, 3000);
   };
 }

@@ -115,6 +115,7 @@ def test_a_wrong_password_is_said_and_the_right_one_leads_on(driver, site):
 def test_the_live_picture_and_the_numbers_change(logged_in, site):
     go(logged_in, site, "/")
     await_(lambda: text_of(logged_in, "#connection") == "live")
+    assert find(logged_in, "#hiding").is_displayed()
     await_(lambda: text_of(logged_in, "#people") == "2")
     assert text_of(logged_in, "#nearest") == "1.0 m"
     shade = """const canvas = document.createElement('canvas'); canvas.width = canvas.height = 1;
@@ -127,6 +128,21 @@ def test_the_live_picture_and_the_numbers_change(logged_in, site):
         return new Set(canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data).size;"""
     assert logged_in.execute_script(plan) > 5
     assert console(logged_in) == []
+
+
+def test_a_camera_without_pictures_is_not_called_live_nor_a_page_that_is_cut_off(driver, dashboard):
+    page = dashboard(pipeline=ReconfigurablePipeline(fail_on=range(8, 10**6)))
+    go(driver, page, "/")
+    await_(lambda: text_of(driver, "#connection") == "no picture")
+    pill = find(driver, "#connection")
+    assert pill.get_attribute("class") == "pill lost"
+    assert not find(driver, "#hiding").is_displayed()
+    assert find(driver, "#banner").is_displayed()
+    assert serious_findings(driver) == []
+    page.server.stop()
+    await_(lambda: text_of(driver, "#connection") == "page not connected")
+    assert pill.get_attribute("class") == "pill lost"
+    console(driver)  # the lost connection itself
 
 
 def test_the_history_shows_the_stored_events(logged_in, site):
