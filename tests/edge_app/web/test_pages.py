@@ -246,6 +246,73 @@ def test_clicking_points_gives_the_expected_camera(logged_in, site):
     assert console(logged_in) == []
 
 
+def set_points(driver, ground_m, said_m):
+    """Click where ground is and type what it is said to be, metres."""
+    await_(lambda: driver.execute_script("return document.getElementById('picture').width") == 320)
+    for pixel in CAMERA.ground_to_image(np.asarray(ground_m)):
+        click_at(driver, pixel)
+    for row, said in zip(driver.find_elements("css selector", "#points tbody tr"), said_m):
+        for field, value in zip(row.find_elements("css selector", "input"), said):
+            field.send_keys(f"{value:g}")
+
+
+def test_a_point_that_does_not_fit_is_seen_in_the_table_which_stays_in_its_card(logged_in, site):
+    ground = np.vstack([GROUND, [[0.0, 5.5], [0.5, 7.0], [-0.8, 6.2]]])
+    said = ground.copy()
+    said[-1] += 30.0
+    logged_in.set_window_size(1280, 950)
+    try:
+        go(logged_in, site, "/settings/calibration")
+        set_points(logged_in, ground, said)
+        await_(lambda: text_of(logged_in, "#points tr.left-out .off .badge") == "left out")
+        left_out = [row.text.split()[0] for row in logged_in.find_elements("css selector", "#points .left-out")]
+        assert left_out == ["7"]
+        wide = "const t = document.querySelector('#points').parentElement; return t.scrollWidth - t.clientWidth"
+        assert logged_in.execute_script(wide) <= 0
+        # The point is a crossed-out white ring where the others are filled.
+        blue = """const pen = document.getElementById('picture').getContext('2d');
+            const data = pen.getImageData(arguments[0] - 2, arguments[1] - 2, 5, 5).data;
+            return data.filter((_, index) => index % 4 === 2).reduce((sum, one) => sum + one) / 25;"""
+        pixels = np.round(CAMERA.ground_to_image(ground)[[0, -1]]).tolist()
+        fits, wrong = (logged_in.execute_script(blue, *pixel) for pixel in pixels)
+        assert fits < 80 < wrong, (fits, wrong)
+        assert serious_findings(logged_in) == []
+    finally:
+        logged_in.set_window_size(1360, 950)
+
+
+def test_metres_that_are_missing_or_no_number_are_marked_and_nothing_can_be_used_until_then(logged_in, site):
+    from selenium.webdriver import Keys
+
+    go(logged_in, site, "/settings/calibration")
+    keep = find(logged_in, "#keep")
+    assert not keep.is_enabled()
+    set_points(logged_in, GROUND[:3], GROUND[:3])
+    await_(lambda: text_of(logged_in, "#needed") == "1 more point is needed.")
+    assert not keep.is_enabled()
+    click_at(logged_in, CAMERA.ground_to_image(GROUND)[3])
+    await_(lambda: text_of(logged_in, "#needed") == "Point 4 still needs x and y in metres.")
+    assert logged_in.find_elements("css selector", "#points [aria-invalid]") == []
+    x, y = logged_in.find_elements("css selector", "#points tbody tr:last-child input")
+    x.send_keys("abc\t")
+    y.send_keys("8")
+    await_(lambda: text_of(logged_in, "#needed") == 'Point 4: "abc" is no number of metres.')
+    assert x.get_attribute("aria-invalid") == "true"
+    assert not keep.is_enabled()
+    x.send_keys(Keys.BACKSPACE * 3)
+    await_(lambda: text_of(logged_in, "#needed") == "Point 4 still needs x in metres.")
+    y.click()
+    assert x.get_attribute("aria-invalid") == "true"
+    assert serious_findings(logged_in) == []
+    x.send_keys("-2")
+    await_(keep.is_enabled)
+    assert x.get_attribute("aria-invalid") is None
+    assert not find(logged_in, "#needed").is_displayed()
+    find(logged_in, "#hfov").send_keys("wide")
+    await_(lambda: '"wide" is no number of degrees' in text_of(logged_in, "#needed"))
+    assert not keep.is_enabled()
+
+
 def test_points_on_a_line_show_the_message(logged_in, site):
     go(logged_in, site, "/settings/calibration")
     await_(lambda: logged_in.execute_script("return document.getElementById('picture').width") == 320)
