@@ -13,7 +13,7 @@ from edge_app.calibration import load_camera
 from edge_app.config import Config, load_config
 from edge_app.pipeline import Pipeline
 from edge_app.records import Detections, Frame
-from tests.edge_app.scenes import CAMERA, NoModel
+from tests.edge_app.scenes import CAMERA, NoModel, results_of
 from tests.edge_app.storage.made import event, minute
 from tests.edge_app.test_live import FakeSource, wait_until
 from tests.edge_app.web.chromium import console, open_chromium
@@ -128,6 +128,38 @@ def test_the_live_picture_and_the_numbers_change(logged_in, site):
         return new Set(canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data).size;"""
     assert logged_in.execute_script(plan) > 5
     assert console(logged_in) == []
+
+
+class ThreeInARow(ReconfigurablePipeline):
+    """Sees three people side by side."""
+
+    result = results_of([[0.0, 7.0], [0.3, 7.0], [0.7, 7.0]])[-1]
+
+    def process(self, frame):
+        return replace(self.result, index=frame.index, time_s=frame.time_s)
+
+
+def test_no_distance_on_the_plan_is_written_over_another(driver, dashboard):
+    page = dashboard(pipeline=ThreeInARow())
+    go(driver, page, "/")
+    await_(lambda: text_of(driver, "#people") == "3")
+    driver.execute_script("""
+        const pen = CanvasRenderingContext2D.prototype, { fillText, clearRect } = pen;
+        window.drawn = [];
+        pen.clearRect = function (...all) {
+          [window.whole, window.drawn] = [window.drawn, []];
+          clearRect.apply(this, all);
+        };
+        pen.fillText = function (text, x, y) {
+          window.drawn.push([text, x, y, x + this.measureText(text).width]);
+          fillText.call(this, text, x, y);
+        };""")
+    await_(lambda: len(driver.execute_script("return window.whole ?? []")) >= 4)
+    labels = [one for one in driver.execute_script("return window.whole") if "." in one[0]]
+    assert [text for text, *_ in labels] == ["0.3 m", "0.4 m", "0.7 m"]
+    for number, (_, left, low, right) in enumerate(labels):
+        for _, other_left, other_low, other_right in labels[:number]:
+            assert right < other_left or other_right < left or abs(low - other_low) >= 12
 
 
 def test_a_camera_without_pictures_is_not_called_live_nor_a_page_that_is_cut_off(driver, dashboard):
