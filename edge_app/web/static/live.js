@@ -99,6 +99,7 @@ function drawGround(pen, plan, step) {
   for (let y = Math.ceil(low / step) * step; y <= high; y += step) line(pen, plan.at([left, y]), plan.at([right, y]));
   pen.stroke();
   pen.restore();
+  pen.lineWidth = 1;
   pen.strokeStyle = colour("--soft");
   pen.stroke(outline);
 }

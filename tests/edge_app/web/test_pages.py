@@ -180,7 +180,7 @@ def test_a_camera_without_pictures_is_not_called_live_nor_a_page_that_is_cut_off
 def test_the_history_shows_the_stored_events(logged_in, site):
     go(logged_in, site, "/history?span=hour")
     assert text_of(logged_in, ".number strong") == "5"
-    bars = logged_in.find_elements("css selector", "#events-chart .bar rect")
+    bars = logged_in.find_elements("css selector", "#events-chart .on-wide .bar rect")
     tall = [bar for bar in bars if float(bar.get_attribute("height")) > 0]
     assert len(tall) == 5
     assert len(logged_in.find_elements("css selector", "#events tbody tr")) == 5
@@ -194,6 +194,40 @@ def test_the_history_shows_the_stored_events(logged_in, site):
     find(logged_in, "#events a").click()
     await_(lambda: text_of(logged_in, ".number strong") == "6.0 s")
     assert console(logged_in) == []
+
+
+def test_the_history_begins_with_the_last_hour_until_there_is_more(dashboard):
+    page = dashboard()
+    now = int(time.time()) // 60 * 60
+    put(page.store, minutes=[minute(0, camera="camera", start=now - 600)])
+    assert b"<option selected>hour" in page.get("/history")[1]
+    assert b"<option selected>day" in page.get("/history?span=day")[1]
+    put(page.store, minutes=[minute(1, camera="camera", start=now - 5 * 3600)])
+    assert b"<option selected>day" in page.get("/history")[1]
+
+
+@pytest.mark.parametrize("width", [360, 390])
+def test_charts_fit_a_phone_and_can_be_read_there(logged_in, site, width):
+    logged_in.set_window_size(500, 900)
+    try:
+        logged_in.execute_cdp_cmd("Emulation.setDeviceMetricsOverride",
+                                  {"width": width, "height": 800, "deviceScaleFactor": 2, "mobile": True})  # fmt: skip
+        for path in ("/history", "/events/run-3"):
+            go(logged_in, site, path)
+            texts = logged_in.execute_script("""
+                return [...document.querySelectorAll(".chart")].map((chart) => {
+                  const all = chart.getBoundingClientRect();
+                  return [...chart.querySelectorAll("svg text")].map((text) => [text, text.getBoundingClientRect()])
+                    .filter(([text, box]) => box.width && text.textContent)
+                    .map(([text, box]) => [text.textContent, box.height, box.left >= all.left && box.right <= all.right
+                      && box.top >= all.top && box.bottom <= all.bottom]);
+                });""")
+            assert all("at most" in [text for text, *_ in chart] for chart in texts[:1])
+            assert all(any(":" in text for text, *_ in chart) for chart in texts)
+            assert [one for chart in texts for one in chart if one[1] < 9 or not one[2]] == []
+    finally:
+        logged_in.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        logged_in.set_window_size(1360, 950)
 
 
 def test_a_wrong_stretch_of_time_shows_the_message(logged_in, site):
