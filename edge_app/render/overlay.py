@@ -7,13 +7,22 @@ import numpy as np
 
 from edge_app.records import FrameResult, Image
 from edge_app.render import palette
-from edge_app.render.palette import Colour
+from edge_app.render.labels import Labels
 
 _FONT = cv2.FONT_HERSHEY_DUPLEX
+# Where a label goes when its place is taken, in widths and heights of the label. A distance: below, beside, above.
+_DISTANCE_SHIFTS = ((0, 0), (0, 1), (-1, 0), (1, 0), (0, 2), (-1, 1), (1, 1), (0, -2), (-1, -2), (1, -2), (0, 3))
+# A number: above its box, in its upper corner, above that of a neighbour's.
+_NUMBER_SHIFTS = ((0, 0), (0, 1), (0, -1), (0, 2))
+
+# Distances that are written at most: in a crowd the picture has no room for more, and each costs time.
+_MOST_DISTANCES = 60
 
 
 def draw_overlay(image: Image, result: FrameResult, *, calibrated: bool) -> None:
     """Draw boxes, ids, distances of violating pairs and the numbers of the frame, in place.
+
+    No label hides another: the shortest distances come first, what finds no place is left out.
 
     Args:
         image: (H, W, 3) uint8 BGR; people are hidden already.
@@ -22,40 +31,35 @@ def draw_overlay(image: Image, result: FrameResult, *, calibrated: bool) -> None
     """
     violating = set(result.violating_people.tolist())
     seen = [row for row in range(len(result.tracks)) if result.tracks.observed[row]]
-    _draw_pairs(image, result)
+    labels = Labels(image)
+    pairs_drawn = _draw_lines(image, result)
     for row in seen:
-        person = int(result.tracks.id[row])
-        _draw_person(image, result.tracks.bbox[row], person, person in violating)
+        _draw_box(image, result.tracks.bbox[row], int(result.tracks.id[row]) in violating)
     pairs = len(result.violating_pairs)
     said = f"{len(violating)} too close in {pairs} pair{'s' if pairs != 1 else ''}"
     if not calibrated:
         said = "no calibration: no distances claimed"
     minutes, seconds = divmod(result.time_s, 60)
-    _draw_header(image, f"{int(minutes):02d}:{seconds:04.1f}   {len(seen)} people   {said}")
+    _draw_header(image, labels, f"{int(minutes):02d}:{seconds:04.1f}   {len(seen)} people   {said}")
+    for distance_m, x, y in sorted(pairs_drawn)[:_MOST_DISTANCES]:
+        labels.put(f"{distance_m:.1f} m", x, y, palette.VIOLATION, _DISTANCE_SHIFTS)
+    for row in seen:
+        person = int(result.tracks.id[row])
+        left, top = np.round(result.tracks.bbox[row, :2]).astype(int).tolist()
+        colour = palette.VIOLATION if person in violating else palette.PERSON
+        labels.put(str(person), left, top, colour, _NUMBER_SHIFTS)
 
 
-def draw_label(image: Image, text: str, x: int, y: int, background: Colour) -> None:
-    """Write text on a filled label whose bottom left corner is (x, y), moved so that it stays in the picture."""
-    scale, thickness = palette.font_scale(image.shape[0]), 1
-    (width, height), baseline = cv2.getTextSize(text, _FONT, scale, thickness)
-    pad = max(2, height // 4)
-    x = min(max(x, 0), max(image.shape[1] - width - 2 * pad, 0))
-    y = min(max(y, height + 2 * pad), image.shape[0])
-    cv2.rectangle(image, (x, y - height - 2 * pad), (x + width + 2 * pad, y), background, cv2.FILLED)
-    light = sum(background) > 380
-    ink = palette.SHADE if light else palette.INK
-    cv2.putText(image, text, (x + pad, y - pad - baseline // 4), _FONT, scale, ink, thickness, cv2.LINE_AA)
-
-
-def _draw_person(image: Image, bbox: np.ndarray, person: int, is_violating: bool) -> None:
+def _draw_box(image: Image, bbox: np.ndarray, is_violating: bool) -> None:
     left, top, right, bottom = np.round(bbox).astype(int).tolist()
     width = palette.stroke(image.shape[0])
     colour = palette.VIOLATION if is_violating else palette.PERSON
     cv2.rectangle(image, (left, top), (right, bottom), colour, 2 * width if is_violating else width, cv2.LINE_AA)
-    draw_label(image, str(person), left, top, colour)
 
 
-def _draw_pairs(image: Image, result: FrameResult) -> None:
+def _draw_lines(image: Image, result: FrameResult) -> list[tuple[float, int, int]]:
+    """Draw lines between violating pairs; return metres and where each is to be written, pixels."""
+    places: list[tuple[float, int, int]] = []
     rows = {int(person): row for row, person in enumerate(result.tracks.id.tolist())}
     distances = {
         (a, b): distance
@@ -72,12 +76,14 @@ def _draw_pairs(image: Image, result: FrameResult) -> None:
         cv2.line(image, first, second, palette.SHADE, 4 * width, cv2.LINE_AA)
         cv2.line(image, first, second, palette.VIOLATION, 2 * width, cv2.LINE_AA)
         middle_x, middle_y = (first[0] + second[0]) // 2, (first[1] + second[1]) // 2
-        draw_label(image, f"{distances[a, b]:.1f} m", middle_x, middle_y + 12 * width, palette.VIOLATION)
+        places.append((distances[a, b], middle_x, middle_y + 12 * width))
+    return places
 
 
-def _draw_header(image: Image, text: str) -> None:
+def _draw_header(image: Image, labels: Labels, text: str) -> None:
     scale = palette.font_scale(image.shape[0])
     (_, height), baseline = cv2.getTextSize(text, _FONT, scale, 1)
     strip = image[: height + 2 * baseline + 6]
+    labels.keep_free((0, 0, image.shape[1], len(strip)))
     strip[:] = (strip * 0.35).astype(np.uint8)
     cv2.putText(image, text, (10, height + baseline + 2), _FONT, scale, palette.INK, 1, cv2.LINE_AA)

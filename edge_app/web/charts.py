@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
-from datetime import datetime
-from typing import Optional
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NamedTuple, Optional
 
 import pygal
 
@@ -19,46 +20,124 @@ _ALARMING = copy(STYLE)
 _ALARMING.colors = STYLE.colors[1:]
 _MOST_MARKS = 6
 _Point = tuple[float, Optional[float]]
+_DAY_S = 86_400
+# Between labels of an axis of time.
+_STEPS_S = tuple(
+    [60, 120, 300, 600, 900, 1800]
+    + [hours * 3600 for hours in (1, 2, 3, 4, 6, 12)]
+    + [days * _DAY_S for days in (1, 2, 5, 10, 20, 50, 100, 200)]
+)
+# What is longer is drawn only where there are figures.
+_MOST_BUCKETS = 100
 
 
-def people_chart(buckets: Sequence[Bucket], bucket_s: int, nonce: str) -> str:
-    """Draw people over time: on average, at most, and too close on average.
+class Size(NamedTuple):
+    """Of a chart: pixels, which are those of the screen on a phone, and how much is written on it."""
+
+    width: int
+    height: int
+    most_labels: int
+    legend_columns: int
+    legend_margin: int
+
+
+_SIZES = {"on-wide": Size(900, 280, 9, 3, 8), "on-narrow": Size(340, 280, 5, 2, 28)}
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A stretch of time, cut into buckets of one length: both charts have the same axis and write the same times.
+
+    Attributes:
+        start_s: of the first bucket, a multiple of the length since 1970.
+        count: of buckets.
+        bucket_s: length of a bucket.
+    """
+
+    start_s: int
+    count: int
+    bucket_s: int
+
+    @staticmethod
+    def around(start_s: float, end_s: float, bucket_s: int, buckets: Sequence[Bucket]) -> Stretch:
+        """Cover what was asked for, or, where that is very long, what there is."""
+        if end_s - start_s > _MOST_BUCKETS * bucket_s and buckets:
+            start_s, end_s = buckets[0].start_utc_s, buckets[-1].start_utc_s + bucket_s
+        first = int(start_s) // bucket_s * bucket_s
+        return Stretch(first, max(1, -(-int(end_s - first) // bucket_s)), bucket_s)
+
+    @property
+    def end_s(self) -> int:
+        """End of the last bucket."""
+        return self.start_s + self.count * self.bucket_s
+
+    def starts(self) -> range:
+        """Return the start of each bucket."""
+        return range(self.start_s, self.end_s, self.bucket_s)
+
+    def labels(self, most: int) -> dict[int, str]:
+        """Return up to ``most`` starts of buckets with their times in the device's own zone, at round times."""
+        whole_s = self.count * self.bucket_s
+        are_days = whole_s > 36 * 3600
+        steps = [step for step in _STEPS_S if step >= (_DAY_S if are_days else self.bucket_s)]
+        step_s = next((step for step in steps if whole_s <= most * step), -(-whole_s // most))
+        zone_s = datetime.fromtimestamp(self.start_s).astimezone().utcoffset() or timedelta()
+        local_s = [start_s + int(zone_s.total_seconds()) for start_s in self.starts()]
+        marked = [at for at, here in zip(self.starts(), local_s) if here // step_s != (here - self.bucket_s) // step_s]
+        form = "%d %b" if are_days else "%H:%M"
+        return {at: datetime.fromtimestamp(at).strftime(form) for at in marked[:most] or [self.start_s]}
+
+
+def people_chart(buckets: Sequence[Bucket], stretch: Stretch, nonce: str) -> str:
+    """Draw people over time: on average, at most, and too close on average; for wide and for narrow screens.
 
     Args:
         buckets: oldest first; where one is missing the lines are interrupted.
-        bucket_s: length of a bucket.
+        stretch: of time that is drawn.
         nonce: what allows the chart's styles in this answer.
     """
     most = max((bucket.occupancy_max for bucket in buckets), default=0)
-    chart = pygal.XY(
-        style=_PEOPLE, width=900, height=280, show_dots=len(buckets) < 40, dots_size=2.5, js=[],
-        legend_at_bottom=True, show_x_guides=False, x_value_formatter=_clock_of(buckets), disable_xml_declaration=True,
-        margin=8, truncate_legend=-1, allow_interruptions=True, legend_at_bottom_columns=3,
-        range=(0, axis_marks(most)[-1]), value_formatter=_plain,
-    )  # fmt: skip
-    # One label for each of some seven buckets, in their middles: made by itself it writes a minute several times.
-    chart.x_labels = [bucket.start_utc_s + bucket_s / 2 for bucket in buckets[:: max(1, len(buckets) // 7)]]
-    chart.y_labels = axis_marks(most)
+    bucket_s = stretch.bucket_s
     exposed = [bucket.exposed_person_s / bucket.watched_s if bucket.watched_s else 0.0 for bucket in buckets]
-    chart.add("on average", _points(buckets, [bucket.occupancy_mean for bucket in buckets], bucket_s))
-    chart.add("too close, on average", _points(buckets, exposed, bucket_s))
-    chart.add("at most", _points(buckets, [float(bucket.occupancy_max) for bucket in buckets], bucket_s))
-    return _allowed(chart.render(is_unicode=True), nonce)
+
+    def draw(size: Size) -> str:
+        labels = stretch.labels(size.most_labels)
+        chart = pygal.XY(
+            style=_PEOPLE, width=size.width, height=size.height, show_dots=len(buckets) < 40, dots_size=2.5, js=[],
+            legend_at_bottom=True, show_x_guides=False, disable_xml_declaration=True,
+            # A point is in the middle of its bucket and is called by its start, as in the chart of events.
+            x_value_formatter=lambda middle_s: labels.get(round(middle_s - bucket_s / 2), ""),
+            margin=8, margin_bottom=size.legend_margin, truncate_legend=-1, allow_interruptions=True,
+            legend_at_bottom_columns=size.legend_columns,
+            range=(0, axis_marks(most)[-1]), xrange=(stretch.start_s, stretch.end_s), value_formatter=_plain,
+        )  # fmt: skip
+        chart.x_labels = [start_s + bucket_s / 2 for start_s in labels]
+        chart.y_labels = axis_marks(most)
+        chart.add("on average", _points(buckets, [bucket.occupancy_mean for bucket in buckets], bucket_s))
+        chart.add("too close, on average", _points(buckets, exposed, bucket_s))
+        chart.add("at most", _points(buckets, [float(bucket.occupancy_max) for bucket in buckets], bucket_s))
+        return str(chart.render(is_unicode=True))
+
+    return _for_both(draw, nonce)
 
 
-def events_chart(buckets: Sequence[Bucket], nonce: str) -> str:
-    """Draw how many violation events began in each stretch of time."""
-    clock = _clock_of(buckets)
+def events_chart(buckets: Sequence[Bucket], stretch: Stretch, nonce: str) -> str:
+    """Draw how many violation events began in each stretch of time; for wide and for narrow screens."""
     marks = axis_marks(max((bucket.events for bucket in buckets), default=0))
-    chart = pygal.Bar(
-        style=_ALARMING, width=900, height=240, js=[], show_legend=False, margin=8, disable_xml_declaration=True,
-        x_labels_major_count=6, show_minor_x_labels=False, truncate_label=-1,
-        range=(0, marks[-1]), value_formatter=_plain,
-    )  # fmt: skip
-    chart.y_labels = marks
-    chart.x_labels = [clock(bucket.start_utc_s) for bucket in buckets]
-    chart.add("events", [bucket.events for bucket in buckets])
-    return _allowed(chart.render(is_unicode=True), nonce)
+    events = {bucket.start_utc_s: bucket.events for bucket in buckets}
+
+    def draw(size: Size) -> str:
+        labels = stretch.labels(size.most_labels)
+        chart = pygal.Bar(
+            style=_ALARMING, width=size.width, height=size.height - 40, js=[], show_legend=False, margin=8,
+            disable_xml_declaration=True, truncate_label=-1, range=(0, marks[-1]), value_formatter=_plain,
+        )  # fmt: skip
+        chart.y_labels = marks
+        chart.x_labels = [labels.get(start_s, "") for start_s in stretch.starts()]
+        chart.add("events", [events.get(start_s) for start_s in stretch.starts()])
+        return str(chart.render(is_unicode=True))
+
+    return _for_both(draw, nonce)
 
 
 def _points(buckets: Sequence[Bucket], values: Sequence[float], bucket_s: int) -> list[_Point]:
@@ -81,19 +160,9 @@ def _plain(value: float) -> str:
     return f"{value:.2f}".rstrip("0").rstrip(".")
 
 
-def _clock_of(buckets: Sequence[Bucket]) -> Clock:
-    spans_days = bool(buckets) and buckets[-1].start_utc_s - buckets[0].start_utc_s > 36 * 3600
-    return Clock("%d %b" if spans_days else "%H:%M")
-
-
-class Clock:
-    """Writes seconds since 1970 in the device's own time zone."""
-
-    def __init__(self, form: str) -> None:
-        self._form = form
-
-    def __call__(self, utc_s: float) -> str:
-        return datetime.fromtimestamp(float(utc_s)).strftime(self._form)
+def _for_both(draw: Callable[[Size], str], nonce: str) -> str:
+    # Scaled down to a phone the wide one could not be read; the style sheet shows one of them.
+    return "".join(f'<div class="{name}">{_allowed(draw(size), nonce)}</div>' for name, size in _SIZES.items())
 
 
 def _allowed(svg: str, nonce: str) -> str:

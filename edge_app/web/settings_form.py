@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import typing
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Optional
 
 from pydantic.fields import FieldInfo
 
 from edge_app.config import Config
+from edge_app.errors import UserError
 from edge_app.web.settings import LIVE, Change
 
 Kind = Literal["number", "whole", "yes or no", "choice"]
@@ -38,6 +40,7 @@ class Field:
         value: now, as text.
         help: what it means.
         is_live: whether a change is in force at once.
+        is_faulty: whether it is the one that was refused.
     """
 
     section: str
@@ -47,6 +50,7 @@ class Field:
     value: str
     help: str
     is_live: bool
+    is_faulty: bool = False
 
     @property
     def name(self) -> str:
@@ -66,21 +70,37 @@ class Field:
         return f"{words[:1].upper()}{words[1:]}{unit}"
 
 
-def sections(config: Config, sent: Optional[Mapping[str, str]] = None) -> Iterator[tuple[str, list[Field]]]:
-    """Yield title and fields of each section; ``sent`` shows again what was typed."""
+def sections(
+    config: Config, sent: Optional[Mapping[str, str]] = None, mistake: Optional[str] = None
+) -> Iterator[tuple[str, list[Field]]]:
+    """Yield title and fields of each section.
+
+    Args:
+        config: in force.
+        sent: what was typed, to be shown again.
+        mistake: why it was refused; the first field that it names in quotation marks is the faulty one.
+    """
+    named = [] if mistake is None else re.findall(rf"'((?:{'|'.join(_SECTIONS)})\.\w+)'", mistake)
     for section, title in _SECTIONS.items():
         model = getattr(config, section)
         keys = _KEYS.get(section, tuple(type(model).model_fields))
-        yield title, [_field(section, key, type(model).model_fields[key], getattr(model, key), sent) for key in keys]
+        fields = [_field(section, key, type(model).model_fields[key], getattr(model, key), sent) for key in keys]
+        yield title, [replace(field, is_faulty=field.name in named[:1]) for field in fields]
 
 
 def changes(config: Config, sent: Mapping[str, str]) -> Change:
-    """Return what differs between a form and the configuration; texts that are no numbers stay texts, to be refused."""
+    """Return what differs between a form and the configuration; texts that are no numbers stay texts, to be refused.
+
+    Raises:
+        UserError: a field is empty, which would silently stand for the default.
+    """
     change: Change = {}
     for _, fields in sections(config):
         for field in fields:
             text = sent.get(field.name, "no" if field.kind == "yes or no" else "").strip()
             if text != field.value:
+                if text == "":
+                    raise UserError(f"'{field.name}' is empty; give a value for \"{field.label}\" (now {field.value})")
                 change[field.section, field.key] = _value(field.kind, text)
     return change
 
@@ -113,8 +133,6 @@ def _text(value: Any) -> str:
 
 
 def _value(kind: Kind, text: str) -> Any:
-    if text == "":
-        return None
     if kind == "yes or no":
         return text == "yes"
     if kind == "choice":

@@ -8,6 +8,7 @@ import pytest
 
 from edge_app.records import Detections, FrameResult, GroundPoints, Pairs, Tracks
 from edge_app.render import AnnotatedVideoWriter, BirdsEye, annotate, hide_people
+from edge_app.render.labels import Labels
 from edge_app.render.palette import PERSON, VIOLATION
 from tests.edge_app.scenes import CAMERA, results_of
 
@@ -91,6 +92,46 @@ def test_violations_are_drawn_in_their_colour_and_only_then():
     calm = annotate(picture, far, birdseye, "pixelate", inset=False)
     assert has_colour(calm, PERSON)
     assert not has_colour(calm, VIOLATION)
+
+
+def overlap(one, other):
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def assert_apart(placed):
+    assert not [(one, other) for i, one in enumerate(placed) for other in placed[:i] if overlap(one, other)]
+
+
+def test_labels_of_people_side_by_side_lie_apart_the_shortest_distance_first(monkeypatch):
+    put, placed = Labels.put, {}
+
+    def noted(self, text, *args):
+        placed[text] = put(self, text, *args)
+        return placed[text]
+
+    monkeypatch.setattr(Labels, "put", noted)
+    result = results_of([[0.0, 7.0], [0.5, 7.0], [1.1, 7.0]])[-1]
+    annotate(np.full((480, 640, 3), 128, np.uint8), result, BirdsEye(CAMERA, (320, 240)), "pixelate", inset=False)
+    assert list(placed) == ["0.5 m", "0.6 m", "1.1 m", "1", "2", "3"]
+    assert None not in placed.values()
+    assert_apart(list(placed.values()))
+
+
+def test_a_label_without_a_free_place_is_left_out_and_none_is_under_the_header():
+    image = np.full((240, 320, 3), 128, np.uint8)
+    labels = Labels(image)
+    labels.keep_free((0, 0, 320, 20))
+    shifts = [(0, 0), (0, 1), (1, 0)]
+    under = labels.put("1.0 m", 300, 25, VIOLATION, shifts)
+    assert under is not None
+    assert under[1] >= 20
+    assert under[2] <= 320
+    placed = [labels.put("1.0 m", 100, 60, VIOLATION, shifts) for _ in range(4)]
+    assert placed[3] is None
+    assert_apart(placed[:3])
+    before = image.copy()
+    assert labels.put("1.0 m", 100, 60, VIOLATION, shifts) is None
+    np.testing.assert_array_equal(image, before)
 
 
 def test_the_birdseye_view_puts_people_where_they_stand():

@@ -9,6 +9,7 @@ from edge_app.records import ViolationEvent
 from edge_app.report import ReportCollector
 from edge_app.report.charts import minutes
 from tests.edge_app.scenes import CAMERA, results_of
+from tests.edge_app.web.chromium import open_chromium
 
 SUMMARY = {
     "video": "<b>lobby</b>.mp4", "frames": 15, "frames_analysed": 15, "truncated": False, "fps": 10.0,
@@ -45,6 +46,26 @@ def test_the_page_stands_alone_and_escapes_names(tmp_path):
     assert not re.search(r"(?:src|href)=\"(?!data:|#)", page)
     assert "&lt;b&gt;lobby&lt;/b&gt;.mp4" in page
     assert "data:image/jpeg;base64" in page
+
+
+def test_charts_of_the_report_can_be_read_on_a_phone(tmp_path):
+    report = collector()
+    for result in results_of([[0.0, 6.0], [1.0, 6.0]]):
+        report.add(result)
+    written(tmp_path, report)
+    driver = open_chromium(tmp_path / "profile", width=500)
+    try:
+        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride",
+                               {"width": 360, "height": 800, "deviceScaleFactor": 2, "mobile": True})  # fmt: skip
+        driver.get((tmp_path / "report.html").as_uri())
+        assert driver.execute_script("return document.documentElement.scrollWidth") <= 360
+        heights = driver.execute_script("""
+            return [...document.querySelectorAll(".chart svg text")].map((text) => text.getBoundingClientRect().height)
+              .filter((height) => height > 0);""")
+        assert len(heights) > 10
+        assert min(heights) >= 9
+    finally:
+        driver.quit()
 
 
 def test_an_uncalibrated_report_claims_no_distance(tmp_path):

@@ -15,7 +15,7 @@ from edge_app.errors import UserError
 from edge_app.storage.store import TimeRange
 from edge_app.web.api.history import CURSOR
 from edge_app.web.api.operation import CameraQuery, read_query
-from edge_app.web.charts import events_chart, people_chart
+from edge_app.web.charts import Stretch, events_chart, people_chart
 from edge_app.web.heat_plan import heat_plan
 from edge_app.web.security.guard import style_nonce
 from edge_app.web.site import Site
@@ -24,6 +24,8 @@ _HOUR, _DAY = 3600, 86_400
 _SPANS = {"hour": _HOUR, "day": _DAY, "week": 7 * _DAY, "month": 31 * _DAY}
 # Length of a stretch of the charts for spans up to so long.
 _BUCKETS = ((2 * _HOUR, 60), (8 * _HOUR, 300), (2 * _DAY, 1800), (14 * _DAY, 6 * _HOUR))
+# With a history that is no longer the page begins with the last hour.
+_FEW_HOURS = 3 * _HOUR
 _PAGE = 25
 _FIELDS = ("camera", "span", "from", "to", "min_duration_s", "max_distance_m", "together")
 
@@ -31,7 +33,7 @@ _FIELDS = ("camera", "span", "from", "to", "min_duration_s", "max_distance_m", "
 class HistoryQuery(CameraQuery):
     """What the form of the page sends; times are in the device's own zone."""
 
-    span: Literal["hour", "day", "week", "month"] = "day"
+    span: Optional[Literal["hour", "day", "week", "month"]] = None
     start: Optional[datetime] = Field(None, alias="from")
     end: Optional[datetime] = Field(None, alias="to")
     min_duration_s: float = Field(0.0, ge=0, le=86_400)
@@ -49,7 +51,7 @@ class HistoryQuery(CameraQuery):
     def bounds_s(self) -> tuple[float, float]:
         """Return first and last moment, seconds since 1970."""
         end_s = time.time() if self.end is None else _utc_s(self.end)
-        return (end_s - _SPANS[self.span] if self.start is None else _utc_s(self.start)), end_s
+        return (end_s - _SPANS[self.span or "day"] if self.start is None else _utc_s(self.start)), end_s
 
 
 def add_history(pages: Blueprint, site: Site) -> None:
@@ -65,6 +67,8 @@ def add_history(pages: Blueprint, site: Site) -> None:
             query, mistake = HistoryQuery(), str(error).removeprefix("query: ")
         if query.camera is not None:
             site.camera(query.camera)
+        if query.span is None:
+            query = query.model_copy(update={"span": _fitting_span(site, query)})
         shown = _shown(site, query)
         return render_template("history.html", query=query, mistake=mistake, **shown), 200 if mistake is None else 400
 
@@ -75,7 +79,8 @@ def add_history(pages: Blueprint, site: Site) -> None:
             abort(404, "there is no such event; it may be older than history is kept")
         around = TimeRange(found.start_utc_s - 300, found.end_utc_s + 300, found.camera)
         buckets = site.store.series(around, 60)
-        return render_template("event.html", event=found, chart=Markup(people_chart(buckets, 60, style_nonce())))
+        stretch = Stretch.around(found.start_utc_s - 300, found.end_utc_s + 300, 60, buckets)
+        return render_template("event.html", event=found, chart=Markup(people_chart(buckets, stretch, style_nonce())))
 
     pages.add_app_template_filter(local_time, "local_time")
     pages.add_app_template_filter(local_minute, "local_minute")
@@ -100,15 +105,28 @@ def duration(seconds: float) -> str:
     return f"{whole // 60} min {whole % 60} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+def _fitting_span(site: Site, query: HistoryQuery) -> str:
+    """Return an hour while what was watched on this day is the last hours alone: a day would be one dot."""
+    assert site.store is not None
+    if query.start is not None or query.end is not None:
+        return "day"
+    now_s = time.time()
+    last_hour = TimeRange(now_s - _HOUR, now_s, query.camera)
+    before = TimeRange(now_s - _DAY, now_s - _FEW_HOURS, query.camera)
+    return "hour" if site.store.series(last_hour, _DAY) and not site.store.series(before, _DAY) else "day"
+
+
 def _shown(site: Site, query: HistoryQuery) -> dict[str, Any]:
     assert site.store is not None
     start_s, end_s = query.bounds_s()
     within = TimeRange(start_s, end_s, query.camera)
     bucket_s = next((length for span, length in _BUCKETS if end_s - start_s <= span), _DAY)
     buckets = site.store.series(within, bucket_s)
+    stretch = Stretch.around(start_s, end_s, bucket_s, buckets)
     page = site.store.events(within, _PAGE, query.cursor, query.min_duration_s, query.together, query.max_distance_m)
     watched_s = sum(bucket.watched_s for bucket in buckets)
     sent: dict[str, Any] = {key: value for key, value in _filled(request.args).items() if key in _FIELDS}
+    sent |= {"span": query.span}
     return {
         "camera": query.camera or "",
         "spans": tuple(_SPANS),
@@ -117,8 +135,8 @@ def _shown(site: Site, query: HistoryQuery) -> dict[str, Any]:
         "zone": datetime.now().astimezone().tzname(),
         "buckets": buckets,
         "bucket_s": bucket_s,
-        "people_chart": Markup(people_chart(buckets, bucket_s, style_nonce())) if buckets else None,
-        "events_chart": Markup(events_chart(buckets, style_nonce())) if buckets else None,
+        "people_chart": Markup(people_chart(buckets, stretch, style_nonce())) if buckets else None,
+        "events_chart": Markup(events_chart(buckets, stretch, style_nonce())) if buckets else None,
         "watched_s": watched_s,
         "mean": sum(bucket.person_s for bucket in buckets) / watched_s if watched_s else 0.0,
         "most": max((bucket.occupancy_max for bucket in buckets), default=0),

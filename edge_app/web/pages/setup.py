@@ -58,7 +58,7 @@ def _settings_page(site: Site, **said: Any) -> str:
     path = site.settings.path
     return render_template(
         "settings.html",
-        sections=list(sections(site.settings.config, said.get("sent"))),
+        sections=list(sections(site.settings.config, said.get("sent"), said.get("mistake"))),
         file=None if path is None else path.name,
         **{"mistake": None, "outcome": None, "is_unchanged": False, **said},
     )

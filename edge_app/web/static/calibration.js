@@ -6,7 +6,10 @@ import { Still, trace } from "./still.js";
 const byId = (id) => document.getElementById(id);
 const camera = byId("editor").dataset.camera;
 const query = `?camera=${encodeURIComponent(camera)}`;
+const canKeep = byId("editor").dataset.canKeep === "true";
+const FEWEST = 4;
 const metres = []; // one [x, y] of texts for each point
+const left = new WeakMap(); // from a point's [x, y] to the axes whose fields were left
 let preview = null;
 let selfGrid = [];
 let asked = 0;
@@ -25,16 +28,55 @@ function pairUp() {
   metres.length = still.points.length;
 }
 
-function input(label, value, typed) {
+function input(index, axis) {
+  const texts = metres[index];
   const field = document.createElement("input");
   field.inputMode = "decimal";
-  field.value = value;
-  field.setAttribute("aria-label", label);
-  field.addEventListener("input", () => typed(field.value));
+  field.value = texts[axis];
+  field.setAttribute("aria-label", `${"xy"[axis]} of point ${index + 1}, metres`);
+  field.setAttribute("aria-describedby", "needed");
+  field.addEventListener("input", () => { texts[axis] = field.value; fit(); });
+  field.addEventListener("blur", () => {
+    left.set(texts, (left.get(texts) ?? new Set()).add(axis));
+    showNeeded();
+  });
   return field;
 }
 
+const isWrong = (text) => text.trim() !== "" && !Number.isFinite(number(text));
+const mark = (field, isFaulty) => (isFaulty ? field.setAttribute("aria-invalid", "true") : field.removeAttribute("aria-invalid"));
+
+// Marks the fields that are no numbers, and those left empty; says what is needed before a calibration can be used.
+function showNeeded() {
+  const fields = [...document.querySelectorAll("#points tbody tr")].map((row) => [...row.querySelectorAll("input")]);
+  fields.forEach((pair, index) => pair.forEach((field, axis) => {
+    const text = metres[index][axis];
+    mark(field, isWrong(text) || (text.trim() === "" && Boolean(left.get(metres[index])?.has(axis))));
+  }));
+  mark(byId("hfov"), isWrong(byId("hfov").value));
+  const said = needed();
+  const element = byId("needed");
+  if (element.textContent !== said) element.textContent = said;
+  element.hidden = !said;
+  element.className = document.querySelector("#points [aria-invalid], #hfov[aria-invalid]") ? "mistake" : "hint";
+}
+
+function needed() {
+  for (const [index, texts] of metres.entries()) {
+    const wrong = texts.find(isWrong);
+    if (wrong !== undefined) return `Point ${index + 1}: "${wrong}" is no number of metres.`;
+  }
+  if (isWrong(byId("hfov").value)) return `Field of view: "${byId("hfov").value}" is no number of degrees.`;
+  for (const [index, texts] of metres.entries()) {
+    const empty = ["x", "y"].filter((_, axis) => texts[axis].trim() === "");
+    if (empty.length) return `Point ${index + 1} still needs ${empty.join(" and ")} in metres.`;
+  }
+  const more = FEWEST - metres.length;
+  return metres.length && more > 0 ? `${more} more ${more > 1 ? "points are" : "point is"} needed.` : "";
+}
+
 function showPoints() {
+  still.faulty.clear();
   byId("no-points").hidden = still.points.length > 0;
   byId("points").tBodies[0].replaceChildren(...still.points.map((point, index) => {
     const row = document.createElement("tr");
@@ -55,9 +97,7 @@ function showPoints() {
     });
     const cells = [
       point.map((value) => Math.round(value)).join(", "),
-      input(`x of point ${index + 1}, metres`, metres[index][0], (text) => { metres[index][0] = text; fit(); }),
-      input(`y of point ${index + 1}, metres`, metres[index][1], (text) => { metres[index][1] = text; fit(); }),
-      "", remove,
+      input(index, 0), input(index, 1), "", remove,
     ].map((content) => { const cell = document.createElement("td"); cell.append(content); return cell; });
     cells[3].className = "off";
     row.append(number, ...cells);
@@ -73,10 +113,18 @@ function body() {
   return { camera, points, ...(Number.isFinite(hfov) ? { hfov_deg: hfov } : {}) };
 }
 
+function badge(text) {
+  const element = document.createElement("span");
+  element.className = "badge";
+  element.textContent = text;
+  return element;
+}
+
 async function fit() {
   const turn = ++asked;
   const sent = body();
-  const whole = sent.points.length >= 4 && sent.points.every((point) => point.m.every(Number.isFinite));
+  showNeeded();
+  const whole = sent.points.length >= FEWEST && !needed();
   let found = null;
   let mistake = "";
   if (whole) {
@@ -93,8 +141,13 @@ async function fit() {
   byId("gap").textContent = found ? `${found.gap_error_m.toFixed(2)} m in 9 of 10 cases` : "–";
   document.querySelectorAll("#points .off").forEach((cell, index) => {
     const off = found?.residual_px[index];
-    cell.textContent = !found ? "" : `${off === null ? "–" : off.toFixed(1)}${found.used[index] ? "" : ", left out"}`;
+    const isLeftOut = found?.used[index] === false;
+    cell.replaceChildren(!found ? "" : off === null ? "–" : off.toFixed(1), ...(isLeftOut ? [badge("left out")] : []));
+    cell.parentElement.classList.toggle("left-out", isLeftOut);
+    if (isLeftOut) still.faulty.add(index);
+    else still.faulty.delete(index);
   });
+  byId("keep").disabled = !canKeep || !found;
   still.paint();
 }
 
@@ -127,7 +180,7 @@ function showSelf(said) {
   byId("self-people").textContent = said.frames ? `${said.people}, ${said.walks}` : "–";
   byId("self-camera").textContent = said.height_m === null ? "–" : `${said.height_m} m high, tilt ${said.tilt_deg}°, roll ${said.roll_deg}°, view ${said.hfov_deg}°`;
   byId("self-sigma").textContent = said.distance_sigma === null ? "–" : `${(100 * said.distance_sigma).toFixed(1)} %`;
-  byId("self-use").disabled = said.unsure !== null || !said.people || byId("keep").disabled;
+  byId("self-use").disabled = said.unsure !== null || !said.people || !canKeep;
   selfGrid = said.grid;
   if (selfGrid.length && !preview) still.paint();
   clearTimeout(next);
@@ -150,6 +203,10 @@ byId("keep").addEventListener("click", () => use("/api/v1/calibration", body()))
 byId("self-use").addEventListener("click", () => use("/api/v1/calibration/self", { camera }));
 byId("self-begin").addEventListener("click", async () => {
   const hfov = number(byId("hfov").value);
+  if (isWrong(byId("hfov").value)) {
+    byId("hfov").focus();
+    return;
+  }
   try {
     showSelf(await askJson("POST", "/api/v1/calibration/self", { camera, ...(Number.isFinite(hfov) ? { hfov_deg: hfov } : {}) }));
   } catch (error) {

@@ -11,8 +11,17 @@ const camera = encodeURIComponent(byId("now").dataset.camera);
 
 function showConnection(text, kind) {
   const pill = byId("connection");
-  pill.textContent = text;
+  if (pill.textContent !== text) pill.textContent = text; // it is read aloud when it changes
   pill.className = `pill ${kind}`;
+}
+
+// What the banner says at the server: until this age a picture counts as of now.
+const FRESH_S = 5;
+
+function showPicture({ fault, ended, newest_frame_age_s: age_s, frames }) {
+  const comes = frames > 0 && !fault && !ended && age_s <= FRESH_S;
+  showConnection(comes ? "live" : "no picture", comes ? "live" : "lost");
+  byId("hiding").hidden = !comes;
 }
 
 function showState() {
@@ -20,6 +29,7 @@ function showState() {
   banner.hidden = !state.banner;
   if (state.banner) put("banner", state.banner);
   const health = state.health;
+  showPicture(health);
   put("fps", `${health.fps.toFixed(1)} a second`);
   put("delay", health.delay_ms === null ? "–" : `${Math.round(health.delay_ms)} ms`);
   put("dropped", String(health.dropped_frames));
@@ -64,7 +74,7 @@ function drawPlan() {
   const step = [0.5, 1, 2, 5, 10].find((metre) => metre * plan.scale >= 28) || 20;
   drawGround(pen, plan, step);
   drawPlaces(pen, plan);
-  drawPeople(pen, plan);
+  drawPeople(pen, plan, width, height);
   pen.fillStyle = colour("--ink");
   pen.fillRect(14, height - 18, step * plan.scale, 2);
   pen.font = "12px system-ui, sans-serif";
@@ -89,6 +99,7 @@ function drawGround(pen, plan, step) {
   for (let y = Math.ceil(low / step) * step; y <= high; y += step) line(pen, plan.at([left, y]), plan.at([right, y]));
   pen.stroke();
   pen.restore();
+  pen.lineWidth = 1;
   pen.strokeStyle = colour("--soft");
   pen.stroke(outline);
 }
@@ -114,21 +125,44 @@ function line(pen, from, to) {
   pen.lineTo(...to);
 }
 
-function drawPeople(pen, plan) {
+function drawPeople(pen, plan, width, height) {
   if (!state?.now) return;
   const places = new Map(state.now.positions.map((person) => [person.id, plan.at(person.xy_m)]));
-  pen.font = "600 12px system-ui, sans-serif";
-  for (const pair of state.now.close_pairs) {
+  const pairs = state.now.close_pairs.filter((pair) => places.has(pair.id_a) && places.has(pair.id_b));
+  const middles = pairs.map((pair) => {
     const [from, to] = [places.get(pair.id_a), places.get(pair.id_b)];
-    if (!from || !to) continue;
-    pen.strokeStyle = pen.fillStyle = colour("--alarm");
+    pen.strokeStyle = colour("--alarm");
     pen.lineWidth = 3;
     pen.beginPath();
     line(pen, from, to);
     pen.stroke();
-    pen.fillText(`${pair.distance_m.toFixed(1)} m`, (from[0] + to[0]) / 2 + 8, (from[1] + to[1]) / 2 - 8);
-  }
+    return { distance_m: pair.distance_m, x: (from[0] + to[0]) / 2, y: (from[1] + to[1]) / 2 };
+  });
   for (const person of state.now.positions) drawPerson(pen, plan, person, places.get(person.id));
+  drawDistances(pen, middles.sort((one, other) => one.distance_m - other.distance_m), width, height);
+}
+
+// The shortest first; one that would hide another moves, or is left out where all around is taken.
+function drawDistances(pen, middles, width, height) {
+  const [high, gap] = [14, 8];
+  const taken = [];
+  pen.font = "600 12px system-ui, sans-serif";
+  pen.lineWidth = 3;
+  pen.strokeStyle = colour("--ground");
+  pen.fillStyle = colour("--alarm");
+  for (const { distance_m, x, y } of middles) {
+    const text = `${distance_m.toFixed(1)} m`;
+    const wide = pen.measureText(text).width;
+    const columns = [x + gap, x - gap - wide, x - wide / 2];
+    const rows = [0, 1, -1, 2, -2].map((row) => y - gap + row * (high + 2));
+    const spots = rows.flatMap((bottom) => columns.map((left) => [left, bottom - high, left + wide, bottom]));
+    const free = spots.find((spot) => spot[0] >= 0 && spot[1] >= 0 && spot[2] <= width && spot[3] <= height
+      && !taken.some((other) => spot[0] < other[2] + 4 && other[0] < spot[2] + 4 && spot[1] < other[3] && other[1] < spot[3]));
+    if (!free) continue;
+    taken.push(free);
+    pen.strokeText(text, free[0], free[3] - 3);
+    pen.fillText(text, free[0], free[3] - 3);
+  }
 }
 
 function drawPerson(pen, plan, person, [x, y]) {
@@ -158,7 +192,6 @@ function turnedCovariance([[xx, xy], [, yy]]) {
 function listen() {
   const stream = new EventSource(`/api/v1/stream?camera=${camera}`);
   stream.onopen = () => {
-    showConnection("live", "live");
     // After a lost connection the browser shows the last picture for ever; ask for the stream again.
     byId("picture").src = `/live.mjpg?camera=${camera}&since=${Date.now()}`;
   };
@@ -168,7 +201,7 @@ function listen() {
     drawPlan();
   };
   stream.onerror = () => {
-    showConnection("connection lost, trying again", "lost");
+    showConnection("page not connected", "lost");
     if (stream.readyState === EventSource.CLOSED) setTimeout(listen, 3000);
   };
 }

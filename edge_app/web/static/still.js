@@ -7,6 +7,7 @@ export class Still {
   constructor(canvas, { change, draw }) {
     this.canvas = canvas;
     this.points = [];
+    this.faulty = new Set(); // indices of points that do not fit the others
     this.cross = null;
     this.change = change;
     this.drawUnder = draw;
@@ -78,7 +79,7 @@ export class Still {
     pen.drawImage(this.image, 0, 0);
     const scale = this.canvas.width / Math.max(this.canvas.getBoundingClientRect().width, 1);
     this.drawUnder?.(pen, scale);
-    this.points.forEach((point, index) => drawPoint(pen, point, String(index + 1), scale));
+    this.points.forEach((point, index) => drawPoint(pen, point, String(index + 1), scale, this.faulty.has(index)));
     if (this.cross) drawCross(pen, this.cross, scale);
   }
 }
@@ -97,13 +98,21 @@ export function trace(pen, points, scale, { colour = "#ffb08a", width = 2, close
   pen.stroke();
 }
 
-function drawPoint(pen, [x, y], label, scale) {
-  pen.lineWidth = 2 * scale;
+// A faulty point is a large crossed-out ring, which differs by its form too.
+function drawPoint(pen, [x, y], label, scale, isFaulty) {
+  const [radius, arm] = [(isFaulty ? 10 : 7) * scale, 7 * scale];
+  pen.lineWidth = (isFaulty ? 3 : 2) * scale;
   pen.beginPath();
-  pen.arc(x, y, 7 * scale, 0, 2 * Math.PI);
-  pen.fillStyle = "#c2410c";
+  pen.arc(x, y, radius, 0, 2 * Math.PI);
+  pen.fillStyle = isFaulty ? "#ffffff" : "#c2410c";
   pen.fill();
-  pen.strokeStyle = "#ffffff";
+  if (isFaulty) {
+    for (const way of [-1, 1]) {
+      pen.moveTo(x - arm, y - way * arm);
+      pen.lineTo(x + arm, y + way * arm);
+    }
+  }
+  pen.strokeStyle = isFaulty ? "#c2410c" : "#ffffff";
   pen.stroke();
   pen.font = `600 ${14 * scale}px system-ui, sans-serif`;
   pen.lineWidth = 4 * scale;

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import re
+import time
+
 import pytest
 
 from edge_app.config import Config
 from edge_app.storage import Bucket
-from edge_app.web.charts import axis_marks, events_chart, people_chart
+from edge_app.web.charts import Stretch, axis_marks, events_chart, people_chart
 from edge_app.web.settings_form import sections
 
 
@@ -27,9 +30,43 @@ def test_an_axis_of_counts_has_few_whole_and_even_marks(most, marks):
 def test_charts_of_nothing_and_of_one_stretch_are_drawn():
     bucket = Bucket(1_767_268_800, 60.0, 2, 1.5, 3, None, 90.0, 20.0, 10.0, None, None)
     for buckets in ([], [bucket]):
-        for chart in (people_chart(buckets, 60, "nonce"), events_chart(buckets, "nonce")):
-            assert chart.startswith("<svg")
+        stretch = Stretch(1_767_268_800, 60, 60)
+        for chart in (people_chart(buckets, stretch, "nonce"), events_chart(buckets, stretch, "nonce")):
+            assert chart.count("<svg") == 2
             assert "<script" not in chart
+
+
+def test_an_axis_of_time_is_labelled_at_round_times_of_the_device_s_zone(monkeypatch):
+    monkeypatch.setenv("TZ", "Asia/Kolkata")  # 5:30 h ahead
+    time.tzset()
+    try:
+        noon = 1_767_268_800  # 2026-01-01 12:00 UTC
+        day = Stretch.around(noon + 100, noon + 86_400 + 100, 1800, [])
+        assert (day.start_s, day.count) == (noon, 49)
+        assert list(day.labels(5).values()) == ["18:00", "00:00", "06:00", "12:00"]
+        month = Stretch.around(noon - 28 * 86_400, noon, 86_400, [])
+        # 8 December 2025 is day 20430 since 1970.
+        assert list(month.labels(3).values()) == ["08 Dec", "18 Dec", "28 Dec"]
+        assert list(Stretch(noon, 1, 1800).labels(5).values()) == ["17:30"]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_a_stretch_of_years_is_drawn_where_there_are_figures():
+    bucket = Bucket(1_767_225_600, 60.0, 2, 1.5, 3, None, 90.0, 20.0, 10.0, None, None)
+    assert Stretch.around(0.0, 1_800_000_000.0, 86_400, [bucket]) == Stretch(1_767_225_600, 1, 86_400)
+
+
+def test_a_bucket_has_the_same_time_in_both_charts():
+    start = 1_767_268_800
+    buckets = [Bucket(at, 1800.0, 2, 1.5, 3, None, 90.0, 20.0, 10.0, None, None) for at in (start + 7200, start + 9000)]
+    stretch = Stretch.around(start, start + 86_400, 1800, buckets)
+    written = [
+        re.findall(r"<text[^>]*>(\d\d:\d\d)</text>", chart(buckets, stretch, "nonce"))
+        for chart in (people_chart, events_chart)
+    ]
+    assert written[0] == written[1] == [*stretch.labels(9).values(), *stretch.labels(5).values()]
 
 
 def test_settings_are_labelled_in_words_with_their_units():

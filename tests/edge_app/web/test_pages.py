@@ -14,7 +14,7 @@ from edge_app.config import Config, load_config
 from edge_app.delivery.post_office import WayOut
 from edge_app.pipeline import Pipeline
 from edge_app.records import Detections, Frame
-from tests.edge_app.scenes import CAMERA, NoModel
+from tests.edge_app.scenes import CAMERA, NoModel, results_of
 from tests.edge_app.storage.made import event, minute
 from tests.edge_app.test_live import FakeSource, wait_until
 from tests.edge_app.web.chromium import console, open_chromium
@@ -116,6 +116,7 @@ def test_a_wrong_password_is_said_and_the_right_one_leads_on(driver, site):
 def test_the_live_picture_and_the_numbers_change(logged_in, site):
     go(logged_in, site, "/")
     await_(lambda: text_of(logged_in, "#connection") == "live")
+    assert find(logged_in, "#hiding").is_displayed()
     await_(lambda: text_of(logged_in, "#people") == "2")
     assert text_of(logged_in, "#nearest") == "1.0 m"
     shade = """const canvas = document.createElement('canvas'); canvas.width = canvas.height = 1;
@@ -130,10 +131,57 @@ def test_the_live_picture_and_the_numbers_change(logged_in, site):
     assert console(logged_in) == []
 
 
+class ThreeInARow(ReconfigurablePipeline):
+    """Sees three people side by side."""
+
+    result = results_of([[0.0, 7.0], [0.3, 7.0], [0.7, 7.0]])[-1]
+
+    def process(self, frame):
+        return replace(self.result, index=frame.index, time_s=frame.time_s)
+
+
+def test_no_distance_on_the_plan_is_written_over_another(driver, dashboard):
+    page = dashboard(pipeline=ThreeInARow())
+    go(driver, page, "/")
+    await_(lambda: text_of(driver, "#people") == "3")
+    driver.execute_script("""
+        const pen = CanvasRenderingContext2D.prototype, { fillText, clearRect } = pen;
+        window.drawn = [];
+        pen.clearRect = function (...all) {
+          [window.whole, window.drawn] = [window.drawn, []];
+          clearRect.apply(this, all);
+        };
+        pen.fillText = function (text, x, y) {
+          window.drawn.push([text, x, y, x + this.measureText(text).width]);
+          fillText.call(this, text, x, y);
+        };""")
+    await_(lambda: len(driver.execute_script("return window.whole ?? []")) >= 4)
+    labels = [one for one in driver.execute_script("return window.whole") if "." in one[0]]
+    assert [text for text, *_ in labels] == ["0.3 m", "0.4 m", "0.7 m"]
+    for number, (_, left, low, right) in enumerate(labels):
+        for _, other_left, other_low, other_right in labels[:number]:
+            assert right < other_left or other_right < left or abs(low - other_low) >= 12
+
+
+def test_a_camera_without_pictures_is_not_called_live_nor_a_page_that_is_cut_off(driver, dashboard):
+    page = dashboard(pipeline=ReconfigurablePipeline(fail_on=range(8, 10**6)))
+    go(driver, page, "/")
+    await_(lambda: text_of(driver, "#connection") == "no picture")
+    pill = find(driver, "#connection")
+    assert pill.get_attribute("class") == "pill lost"
+    assert not find(driver, "#hiding").is_displayed()
+    assert find(driver, "#banner").is_displayed()
+    assert serious_findings(driver) == []
+    page.server.stop()
+    await_(lambda: text_of(driver, "#connection") == "page not connected")
+    assert pill.get_attribute("class") == "pill lost"
+    console(driver)  # the lost connection itself
+
+
 def test_the_history_shows_the_stored_events(logged_in, site):
     go(logged_in, site, "/history?span=hour")
     assert text_of(logged_in, ".number strong") == "5"
-    bars = logged_in.find_elements("css selector", "#events-chart .bar rect")
+    bars = logged_in.find_elements("css selector", "#events-chart .on-wide .bar rect")
     tall = [bar for bar in bars if float(bar.get_attribute("height")) > 0]
     assert len(tall) == 5
     assert len(logged_in.find_elements("css selector", "#events tbody tr")) == 5
@@ -149,6 +197,40 @@ def test_the_history_shows_the_stored_events(logged_in, site):
     assert console(logged_in) == []
 
 
+def test_the_history_begins_with_the_last_hour_until_there_is_more(dashboard):
+    page = dashboard()
+    now = int(time.time()) // 60 * 60
+    put(page.store, minutes=[minute(0, camera="camera", start=now - 600)])
+    assert b"<option selected>hour" in page.get("/history")[1]
+    assert b"<option selected>day" in page.get("/history?span=day")[1]
+    put(page.store, minutes=[minute(1, camera="camera", start=now - 5 * 3600)])
+    assert b"<option selected>day" in page.get("/history")[1]
+
+
+@pytest.mark.parametrize("width", [360, 390])
+def test_charts_fit_a_phone_and_can_be_read_there(logged_in, site, width):
+    logged_in.set_window_size(500, 900)
+    try:
+        logged_in.execute_cdp_cmd("Emulation.setDeviceMetricsOverride",
+                                  {"width": width, "height": 800, "deviceScaleFactor": 2, "mobile": True})  # fmt: skip
+        for path in ("/history", "/events/run-3"):
+            go(logged_in, site, path)
+            texts = logged_in.execute_script("""
+                return [...document.querySelectorAll(".chart")].map((chart) => {
+                  const all = chart.getBoundingClientRect();
+                  return [...chart.querySelectorAll("svg text")].map((text) => [text, text.getBoundingClientRect()])
+                    .filter(([text, box]) => box.width && text.textContent)
+                    .map(([text, box]) => [text.textContent, box.height, box.left >= all.left && box.right <= all.right
+                      && box.top >= all.top && box.bottom <= all.bottom]);
+                });""")
+            assert all("at most" in [text for text, *_ in chart] for chart in texts[:1])
+            assert all(any(":" in text for text, *_ in chart) for chart in texts)
+            assert [one for chart in texts for one in chart if one[1] < 9 or not one[2]] == []
+    finally:
+        logged_in.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        logged_in.set_window_size(1360, 950)
+
+
 def test_a_wrong_stretch_of_time_shows_the_message(logged_in, site):
     go(logged_in, site, "/history?min_duration_s=lots")
     assert "'min_duration_s'" in text_of(logged_in, "#mistake")
@@ -162,7 +244,7 @@ def test_settings_are_applied_and_wrong_ones_are_explained(logged_in, site):
     find(logged_in, "main form > button").click()
     await_(lambda: "'distance.threshold_m': input should be greater than 0" in (text_of(logged_in, "#mistake") or ""))
     field = find(logged_in, "[name='distance.threshold_m']")
-    assert field.get_attribute("value") == "-3"
+    assert (field.get_attribute("value"), field.get_attribute("aria-invalid")) == ("-3", "true")
     field.clear()
     field.send_keys("1.5")
     threads = find(logged_in, "[name='model.threads']")
@@ -175,6 +257,25 @@ def test_settings_are_applied_and_wrong_ones_are_explained(logged_in, site):
     assert "Needs restart: model.threads." in outcome
     assert site.pipeline.config.distance.threshold_m == 1.5
     assert load_config(site.config_path).model.threads == 3
+
+
+def test_an_empty_setting_is_refused_by_its_name_and_nothing_is_changed(logged_in, site):
+    before = site.config_path.read_text()
+    go(logged_in, site, "/settings")
+    find(logged_in, "[name='events.min_duration_s']").clear()
+    threads = find(logged_in, "[name='model.threads']")
+    threads.clear()
+    threads.send_keys("2")
+    find(logged_in, "main form > button").click()
+    await_(lambda: "'events.min_duration_s' is empty" in (text_of(logged_in, "#mistake") or ""))
+    assert site.config_path.read_text() == before
+    marked = logged_in.find_elements("css selector", "[aria-invalid=true]")
+    assert [field.get_attribute("name") for field in marked] == ["events.min_duration_s"]
+    assert marked[0].get_attribute("value") == ""
+    await_(lambda: logged_in.execute_script("return document.activeElement.name") == "events.min_duration_s")
+    assert find(logged_in, "[name='model.threads']").get_attribute("value") == "2"
+    assert serious_findings(logged_in) == []
+    console(logged_in)  # the refusal's own status
 
 
 def click_at(driver, pixel):
@@ -210,6 +311,73 @@ def test_clicking_points_gives_the_expected_camera(logged_in, site):
     found = camera.image_to_ground(CAMERA.ground_to_image(GROUND))
     np.testing.assert_allclose(found, GROUND, atol=0.15)
     assert console(logged_in) == []
+
+
+def set_points(driver, ground_m, said_m):
+    """Click where ground is and type what it is said to be, metres."""
+    await_(lambda: driver.execute_script("return document.getElementById('picture').width") == 320)
+    for pixel in CAMERA.ground_to_image(np.asarray(ground_m)):
+        click_at(driver, pixel)
+    for row, said in zip(driver.find_elements("css selector", "#points tbody tr"), said_m):
+        for field, value in zip(row.find_elements("css selector", "input"), said):
+            field.send_keys(f"{value:g}")
+
+
+def test_a_point_that_does_not_fit_is_seen_in_the_table_which_stays_in_its_card(logged_in, site):
+    ground = np.vstack([GROUND, [[0.0, 5.5], [0.5, 7.0], [-0.8, 6.2]]])
+    said = ground.copy()
+    said[-1] += 30.0
+    logged_in.set_window_size(1280, 950)
+    try:
+        go(logged_in, site, "/settings/calibration")
+        set_points(logged_in, ground, said)
+        await_(lambda: text_of(logged_in, "#points tr.left-out .off .badge") == "left out")
+        left_out = [row.text.split()[0] for row in logged_in.find_elements("css selector", "#points .left-out")]
+        assert left_out == ["7"]
+        wide = "const t = document.querySelector('#points').parentElement; return t.scrollWidth - t.clientWidth"
+        assert logged_in.execute_script(wide) <= 0
+        # The point is a crossed-out white ring where the others are filled.
+        blue = """const pen = document.getElementById('picture').getContext('2d');
+            const data = pen.getImageData(arguments[0] - 2, arguments[1] - 2, 5, 5).data;
+            return data.filter((_, index) => index % 4 === 2).reduce((sum, one) => sum + one) / 25;"""
+        pixels = np.round(CAMERA.ground_to_image(ground)[[0, -1]]).tolist()
+        fits, wrong = (logged_in.execute_script(blue, *pixel) for pixel in pixels)
+        assert fits < 80 < wrong, (fits, wrong)
+        assert serious_findings(logged_in) == []
+    finally:
+        logged_in.set_window_size(1360, 950)
+
+
+def test_metres_that_are_missing_or_no_number_are_marked_and_nothing_can_be_used_until_then(logged_in, site):
+    from selenium.webdriver import Keys
+
+    go(logged_in, site, "/settings/calibration")
+    keep = find(logged_in, "#keep")
+    assert not keep.is_enabled()
+    set_points(logged_in, GROUND[:3], GROUND[:3])
+    await_(lambda: text_of(logged_in, "#needed") == "1 more point is needed.")
+    assert not keep.is_enabled()
+    click_at(logged_in, CAMERA.ground_to_image(GROUND)[3])
+    await_(lambda: text_of(logged_in, "#needed") == "Point 4 still needs x and y in metres.")
+    assert logged_in.find_elements("css selector", "#points [aria-invalid]") == []
+    x, y = logged_in.find_elements("css selector", "#points tbody tr:last-child input")
+    x.send_keys("abc\t")
+    y.send_keys("8")
+    await_(lambda: text_of(logged_in, "#needed") == 'Point 4: "abc" is no number of metres.')
+    assert x.get_attribute("aria-invalid") == "true"
+    assert not keep.is_enabled()
+    x.send_keys(Keys.BACKSPACE * 3)
+    await_(lambda: text_of(logged_in, "#needed") == "Point 4 still needs x in metres.")
+    y.click()
+    assert x.get_attribute("aria-invalid") == "true"
+    assert serious_findings(logged_in) == []
+    x.send_keys("-2")
+    await_(keep.is_enabled)
+    assert x.get_attribute("aria-invalid") is None
+    assert not find(logged_in, "#needed").is_displayed()
+    find(logged_in, "#hfov").send_keys("wide")
+    await_(lambda: '"wide" is no number of degrees' in text_of(logged_in, "#needed"))
+    assert not keep.is_enabled()
 
 
 def test_points_on_a_line_show_the_message(logged_in, site):
@@ -321,6 +489,8 @@ def test_the_history_of_one_camera_and_the_state_of_both_are_shown(driver, two_c
     go(driver, two_cameras, "/system")
     titles = [title.text for title in driver.find_elements("css selector", "#system h2")]
     assert titles[:2] == ["Camera door", "Camera hall"]
+    # Both rows are of the same minute.
+    assert "2 rows of figures (one a minute for each camera" in text_of(driver, "#system")
     assert console(driver) == []
 
 
