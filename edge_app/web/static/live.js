@@ -139,11 +139,15 @@ function drawPeople(pen, plan, width, height) {
     return { distance_m: pair.distance_m, x: (from[0] + to[0]) / 2, y: (from[1] + to[1]) / 2 };
   });
   for (const person of state.now.positions) drawPerson(pen, plan, person, places.get(person.id));
-  drawDistances(pen, middles.sort((one, other) => one.distance_m - other.distance_m), width, height);
+  const dots = [...places.values()].map(([x, y]) => [x - 5, y - 5, x + 5, y + 5]);
+  drawDistances(pen, middles.sort((one, other) => one.distance_m - other.distance_m), dots, [width, height]);
 }
 
-// The shortest first; one that would hide another moves, or is left out where all around is taken.
-function drawDistances(pen, middles, width, height) {
+const isOver = (one, other) => one[0] < other[2] + 4 && other[0] < one[2] + 4 && one[1] < other[3] && other[1] < one[3];
+
+// The shortest first; one that would hide another moves, or is left out where all around is taken. Dots are kept clear
+// where there is room.
+function drawDistances(pen, middles, dots, [width, height]) {
   const [high, gap] = [14, 8];
   const taken = [];
   pen.font = "600 12px system-ui, sans-serif";
@@ -156,8 +160,9 @@ function drawDistances(pen, middles, width, height) {
     const columns = [x + gap, x - gap - wide, x - wide / 2];
     const rows = [0, 1, -1, 2, -2].map((row) => y - gap + row * (high + 2));
     const spots = rows.flatMap((bottom) => columns.map((left) => [left, bottom - high, left + wide, bottom]));
-    const free = spots.find((spot) => spot[0] >= 0 && spot[1] >= 0 && spot[2] <= width && spot[3] <= height
-      && !taken.some((other) => spot[0] < other[2] + 4 && other[0] < spot[2] + 4 && spot[1] < other[3] && other[1] < spot[3]));
+    const inside = spots.filter((spot) => spot[0] >= 0 && spot[1] >= 0 && spot[2] <= width && spot[3] <= height);
+    const apart = inside.filter((spot) => !taken.some((other) => isOver(spot, other)));
+    const free = apart.find((spot) => !dots.some((dot) => isOver(spot, dot))) ?? apart[0];
     if (!free) continue;
     taken.push(free);
     pen.strokeText(text, free[0], free[3] - 3);
