@@ -70,6 +70,8 @@ def add_history(pages: Blueprint, site: Site) -> None:
         if query.span is None:
             query = query.model_copy(update={"span": _fitting_span(site, query)})
         shown = _shown(site, query)
+        views = [site.camera(query.camera)] if query.camera is not None else list(site.cameras.values())
+        shown["has_region"] = any(site.config_of(view).metrics.region_m is not None for view in views)
         return render_template("history.html", query=query, mistake=mistake, **shown), 200 if mistake is None else 400
 
     @pages.get("/events/<uid>")

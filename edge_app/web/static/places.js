@@ -50,7 +50,7 @@ async function begin() {
 
   function showCorners() {
     byId("no-corners").hidden = places[what].length > 0;
-    byId("no-corners").textContent = what === "region" ? "None: everything that the camera sees counts." : "None: no passages are counted.";
+    byId("no-corners").textContent = what === "region" ? "None: occupancy and density are about everything in sight." : "None: no passages are counted.";
     byId("area").textContent = what === "region" && places.region.length > 2 ? `Area: ${area(places.region).toFixed(1)} m²` : "";
     byId("corners").tBodies[0].replaceChildren(...places[what].map((place, index) => {
       const row = document.createElement("tr");

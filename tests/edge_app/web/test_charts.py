@@ -9,6 +9,8 @@ from edge_app.config import Config
 from edge_app.storage import Bucket
 from edge_app.web.charts import Stretch, axis_marks, events_chart, people_chart
 from edge_app.web.settings_form import sections
+from tests.edge_app.storage.made import minute
+from tests.edge_app.web.history import put
 
 
 @pytest.mark.parametrize(
@@ -74,3 +76,12 @@ def test_settings_are_labelled_in_words_with_their_units():
     assert labels["events.min_duration_s"][0] == "Minimum duration, seconds"
     assert labels["groups.max_distance_m"][0] == "Maximum distance, metres"
     assert all("threshold_m" not in said for _, said in labels.values())
+
+
+@pytest.mark.parametrize(("yaml", "told"), [("metrics: {region_m: [[0, 4], [3, 4], [3, 8]]}\n", True), ("", False)])
+def test_history_says_which_figures_are_of_the_region(dashboard, yaml, told):
+    page = dashboard(yaml=yaml)
+    put(page.store, [], [minute(0, camera="camera", start=int(time.time()) - 90)])
+    shown = page.browser().get("/history?span=hour").text
+    assert "People over time" in shown
+    assert ("those in the region" in shown) is told
