@@ -145,8 +145,10 @@ function drawPeople(pen, plan, width, height) {
 
 const isOver = (one, other) => one[0] < other[2] + 4 && other[0] < one[2] + 4 && one[1] < other[3] && other[1] < one[3];
 
-// The shortest first; one that would hide another moves, or is left out where all around is taken. Dots are kept clear
-// where there is room.
+const away = (spot, middle) => Math.hypot((spot[0] + spot[2]) / 2 - middle.x, (spot[1] + spot[3]) / 2 - middle.y);
+
+// The shortest first; one that would hide another moves, or is left out where all around is taken. Where there is room
+// it hides no dot and is nearer to its own pair than to others.
 function drawDistances(pen, middles, dots, [width, height]) {
   const [high, gap] = [14, 8];
   const taken = [];
@@ -154,7 +156,10 @@ function drawDistances(pen, middles, dots, [width, height]) {
   pen.lineWidth = 3;
   pen.strokeStyle = colour("--ground");
   pen.fillStyle = colour("--alarm");
-  for (const { distance_m, x, y } of middles) {
+  for (const middle of middles) {
+    const { distance_m, x, y } = middle;
+    const cost = (spot) => away(spot, middle) + (dots.some((dot) => isOver(spot, dot)) ? 60 : 0)
+      + (middles.some((other) => away(spot, other) + 12 < away(spot, middle)) ? 40 : 0);
     const text = `${distance_m.toFixed(1)} m`;
     const wide = pen.measureText(text).width;
     const columns = [x + gap, x - gap - wide, x - wide / 2];
@@ -162,7 +167,7 @@ function drawDistances(pen, middles, dots, [width, height]) {
     const spots = rows.flatMap((bottom) => columns.map((left) => [left, bottom - high, left + wide, bottom]));
     const inside = spots.filter((spot) => spot[0] >= 0 && spot[1] >= 0 && spot[2] <= width && spot[3] <= height);
     const apart = inside.filter((spot) => !taken.some((other) => isOver(spot, other)));
-    const free = apart.find((spot) => !dots.some((dot) => isOver(spot, dot))) ?? apart[0];
+    const [[, free] = []] = apart.map((spot) => [cost(spot), spot]).sort((one, other) => one[0] - other[0]);
     if (!free) continue;
     taken.push(free);
     pen.strokeText(text, free[0], free[3] - 3);
