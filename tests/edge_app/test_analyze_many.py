@@ -202,6 +202,8 @@ def test_an_interrupted_run_ends_at_once_without_inner_workings_and_leaves_no_sc
     running = subprocess.Popen(
         command(tmp_path / "videos", out), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         start_new_session=True, env={**os.environ, "TMPDIR": str(tmp_path / "scratch")},
+        # Tests that run in the background of a shell are begun with the signal ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - it takes no lock
     )  # fmt: skip
     wait_until(lambda: any(is_hidden(path, out) for path in out.rglob("*")), 60.0)
     assert any((tmp_path / "scratch").iterdir())
