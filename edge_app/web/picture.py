@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
+import time
 from collections.abc import Iterator
 from typing import Optional
 
@@ -38,6 +40,7 @@ class LivePicture:
         self._interval_s = 1.0 / max_fps
         self._lock = threading.Lock()
         self._sequence = 0
+        self._made_s = -math.inf
         self._jpeg = b""
         self._placeholder = _encode(_draw_placeholder())
         self._viewers = 0
@@ -48,6 +51,7 @@ class LivePicture:
         """Draw pictures in another way from now on."""
         with self._lock:
             self._birdseye, self._privacy = birdseye, privacy
+            self._made_s = -math.inf
 
     @property
     def viewers(self) -> int:
@@ -66,9 +70,12 @@ class LivePicture:
                     yield self._placeholder
                     stopping.wait(1.0)
                     continue
-                sequence = snapshot.sequence
-                yield self._picture_of(snapshot)
-                stopping.wait(self._interval_s)
+                jpeg, shown, left_s = self._picture_of(snapshot)
+                if shown != sequence:
+                    sequence = shown
+                    yield jpeg
+                # All viewers wait for the same moment, so that they want the same picture.
+                stopping.wait(left_s)
         finally:
             with self._lock:
                 self._viewers -= 1
@@ -85,13 +92,18 @@ class LivePicture:
         mode = "show" if unhidden else self._privacy
         return _encode(hide_people(snapshot.frame.image, people_boxes(snapshot.result), mode))
 
-    def _picture_of(self, snapshot: Snapshot) -> bytes:
-        """Return the JPEG of a snapshot, or of a newer one that another viewer has had made meanwhile."""
+    def _picture_of(self, snapshot: Snapshot) -> tuple[bytes, int, float]:
+        """Return the newest JPEG, its snapshot's number and the seconds until the next may be made.
+
+        It is of this snapshot, or of another one that is not older than the time between two pictures: however many
+        look, no more are made than one viewer sees.
+        """
         with self._lock:
-            if snapshot.sequence > self._sequence:
+            since_s = time.monotonic() - self._made_s
+            if snapshot.sequence > self._sequence and since_s >= self._interval_s:
                 self._jpeg = self._make(snapshot)
-                self._sequence = snapshot.sequence
-            return self._jpeg
+                self._sequence, self._made_s, since_s = snapshot.sequence, time.monotonic(), 0.0
+            return self._jpeg, self._sequence, max(0.0, self._interval_s - since_s)
 
     def _make(self, snapshot: Snapshot) -> bytes:
         try:

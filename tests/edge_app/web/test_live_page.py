@@ -117,6 +117,28 @@ def test_all_viewers_share_one_encoding_and_leave_when_they_leave(dashboard):
     wait_until(lambda: page.picture.viewers == 0, 20)
 
 
+def test_viewers_at_different_moments_want_the_same_pictures(dashboard):
+    # Fifty frames a second, and pictures for twelve: who looks in between waits for the next picture of all.
+    page = dashboard()
+    page.picture._interval_s = 1.0 / 12
+    stopping = threading.Event()
+    seen = [[] for _ in range(6)]
+
+    def look(number):
+        time.sleep(0.013 * number)
+        seen[number].extend(page.picture.stream(stopping))
+
+    viewers = [threading.Thread(target=look, args=(number,)) for number in range(6)]
+    since_s = time.monotonic()
+    for viewer in viewers:
+        viewer.start()
+    wait_until(lambda: all(len(pictures) >= 12 for pictures in seen))
+    stopping.set()
+    for viewer in viewers:
+        viewer.join()
+    assert page.picture.encoded <= 12 * (time.monotonic() - since_s) + 2
+
+
 def test_a_viewer_who_does_not_read_stops_nobody(dashboard):
     page = dashboard()
     stalled = socket.create_connection((page.place.hostname, page.place.port))
