@@ -74,7 +74,7 @@ def check_values(change: Change) -> None:
 
 
 def check_hiding(before: Config, after: Config) -> None:
-    """Refuse a configuration that hides fewer people than the one in force; judged as it was parsed.
+    """Refuse a threshold that hides fewer people than the one in force: as it was parsed, since texts become numbers.
 
     Raises:
         UserError: people would be shown.
@@ -85,8 +85,6 @@ def check_hiding(before: Config, after: Config) -> None:
             f"'model.low_score_threshold' can be raised above {most:g} by the configuration file only, for people who "
             "are found with a lower score are not hidden; give at most that"
         )
-    if after.privacy.people == "show" != before.privacy.people:
-        raise UserError("people can be shown by the configuration file only; pick another 'privacy.people' here")
 
 
 def _check_source(uri: Any) -> None:

@@ -251,15 +251,16 @@ def test_the_owner_s_own_source_may_stand_on_this_device(inner):
         opened("udp://10.0.0.7:5000")
 
 
-class Rtsp:
-    """Answers each RTSP request with one text."""
+class Loopback:
+    """Accepts connections, one after the other, and meets each."""
 
-    def __init__(self, answer):
-        self.asked = []
+    def __init__(self):
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
-        self._answer = answer
         threading.Thread(target=self._serve, daemon=True).start()
+
+    def close(self):
+        self._listener.close()
 
     def _serve(self):
         while True:
@@ -267,15 +268,24 @@ class Rtsp:
                 one, _ = self._listener.accept()
             except OSError:
                 return
-            with one:
-                while said := one.recv(4096):
-                    self.asked.append(said)
-                    for part in self._answer:
-                        one.sendall(part)
-                        time.sleep(0.02)
+            self._meet(one)
 
-    def close(self):
-        self._listener.close()
+
+class Rtsp(Loopback):
+    """Answers each RTSP request with one text."""
+
+    def __init__(self, answer):
+        self.asked = []
+        self._answer = answer
+        super().__init__()
+
+    def _meet(self, one):
+        with one:
+            while said := one.recv(4096):
+                self.asked.append(said)
+                for part in self._answer:
+                    one.sendall(part)
+                    time.sleep(0.02)
 
 
 @pytest.mark.parametrize("cut", [None, 3, 12])
@@ -527,28 +537,21 @@ def test_a_guard_serves_nothing_but_http_through_its_proxy(camera):
     assert camera.asked == []
 
 
-class Tls:
+class Tls(Loopback):
     """Speaks TLS for a server on loopback that does not."""
 
     def __init__(self, folder, port):
         files = certificate(folder)
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(files["certificate"], files["certificate_key"])
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
         self._to = port
-        threading.Thread(target=self._serve, daemon=True).start()
+        super().__init__()
 
-    def _serve(self):
-        while True:
-            try:
-                one, _ = self._listener.accept()
-            except OSError:
-                return
-            outer = self._context.wrap_socket(one, server_side=True)
-            inner = socket.create_connection(("127.0.0.1", self._to))
-            for a, b in ((outer, inner), (inner, outer)):
-                threading.Thread(target=self._pass_on, args=(a, b), daemon=True).start()
+    def _meet(self, one):
+        outer = self._context.wrap_socket(one, server_side=True)
+        inner = socket.create_connection(("127.0.0.1", self._to))
+        for a, b in ((outer, inner), (inner, outer)):
+            threading.Thread(target=self._pass_on, args=(a, b), daemon=True).start()
 
     @staticmethod
     def _pass_on(a, b):
@@ -558,9 +561,6 @@ class Tls:
         for end in (a, b):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
-
-    def close(self):
-        self._listener.close()
 
 
 @pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
