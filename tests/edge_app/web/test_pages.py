@@ -323,6 +323,21 @@ def set_points(driver, ground_m, said_m):
             field.send_keys(f"{value:g}")
 
 
+def spread_of_marker(driver, pixel):
+    """Return the mean distance of the marker's orange from its own middle, pixels."""
+    half = 8
+    corner = np.round(pixel).astype(int) - half
+    size = 2 * half + 1
+    data = """return [...document.getElementById('picture').getContext('2d').getImageData(
+        arguments[0], arguments[1], arguments[2], arguments[2]).data]"""
+    read = np.array(driver.execute_script(data, *corner.tolist(), size), float).reshape(size, size, 4)
+    orange = np.maximum(read[..., 0] - read[..., 2], 0.0)
+    places = np.argwhere(orange > 0).astype(float)
+    weights = orange[orange > 0]
+    middle = np.average(places, axis=0, weights=weights)
+    return np.average(np.linalg.norm(places - middle, axis=1), weights=weights)
+
+
 def test_a_point_that_does_not_fit_is_seen_in_the_table_which_stays_in_its_card(logged_in, site):
     ground = np.vstack([GROUND, [[0.0, 5.5], [0.5, 7.0], [-0.8, 6.2]]])
     said = ground.copy()
@@ -336,13 +351,9 @@ def test_a_point_that_does_not_fit_is_seen_in_the_table_which_stays_in_its_card(
         assert left_out == ["7"]
         wide = "const t = document.querySelector('#points').parentElement; return t.scrollWidth - t.clientWidth"
         assert logged_in.execute_script(wide) <= 0
-        # The point is a crossed-out white ring where the others are filled.
-        blue = """const pen = document.getElementById('picture').getContext('2d');
-            const data = pen.getImageData(arguments[0] - 2, arguments[1] - 2, 5, 5).data;
-            return data.filter((_, index) => index % 4 === 2).reduce((sum, one) => sum + one) / 25;"""
-        pixels = np.round(CAMERA.ground_to_image(ground)[[0, -1]]).tolist()
-        fits, wrong = (logged_in.execute_script(blue, *pixel) for pixel in pixels)
-        assert fits < 80 < wrong, (fits, wrong)
+        # The point is a large crossed-out ring where the others are filled: its colour lies farther from its middle.
+        fits, wrong = (spread_of_marker(logged_in, pixel) for pixel in CAMERA.ground_to_image(ground)[[0, -1]])
+        assert 1.3 * fits < wrong, (fits, wrong)
         assert serious_findings(logged_in) == []
     finally:
         logged_in.set_window_size(1360, 950)
