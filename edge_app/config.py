@@ -121,6 +121,12 @@ class TrackerConfig(Section):
         description="seconds for which a person who is missed is still reported, where expected; makes no event",
     )
     max_lost_s: float = Field(1.5, gt=0, le=60, description="seconds without a detection before a track ends")
+    hindsight_s: float = Field(
+        4.0,
+        ge=0,
+        le=60,
+        description="recordings only: seconds of what follows that correct what was seen; 0 judges at once, as live",
+    )
 
 
 class DistanceConfig(Section):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Optional
 
@@ -28,7 +28,9 @@ from edge_app.last_seen import LastSeen
 from edge_app.metrics import SceneMetrics
 from edge_app.model_store.trial import open_watched
 from edge_app.records import (
+    BoxArray,
     Detections,
+    FloatArray,
     Frame,
     FrameResult,
     GroundPoints,
@@ -41,6 +43,7 @@ from edge_app.still_things import StillThings
 from edge_app.successors import Successors
 from edge_app.tiles.tiled_detector import TiledDetector, with_tiles
 from edge_app.tracking import Tracker
+from edge_app.tracking.trace import Trace
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +52,30 @@ _HAS_MOVED = (
     "again"
 )
 _STANDS_AGAIN = "the camera looks again as it did when it was calibrated; distances are claimed again"
+
+
+@dataclass(frozen=True)
+class Followed:
+    """A frame whose people are followed but not measured yet.
+
+    Attributes:
+        index, time_s: of the frame.
+        detections: what the detector found.
+        tracks: people.
+        things: tracks of what never moves.
+        last_seen: (M, 4) float32, as in ``FrameResult``.
+        camera_moved: the camera looks elsewhere than when it was calibrated.
+        trace: what the frame said of every track.
+    """
+
+    index: int
+    time_s: float
+    detections: Detections
+    tracks: Tracks
+    things: Tracks
+    last_seen: BoxArray
+    camera_moved: bool
+    trace: Trace
 
 
 class Pipeline:
@@ -188,6 +215,11 @@ class Pipeline:
                 ``Detections.empty(passed_over=True)``.
         """
         cut_off = self._take_over()
+        result = self.measure(self.follow(index, time_s, detections))
+        return replace(result, closed_events=cut_off + result.closed_events) if cut_off else result
+
+    def follow(self, index: int, time_s: float, detections: Detections) -> Followed:
+        """Run the stages up to the tracks, as ``interpret`` does; ``measure`` runs the others."""
         camera = None if self.camera_moved else self.camera
         if self.camera_moved and self._time_s is not None:
             self.moved_s += time_s - self._time_s
@@ -200,23 +232,30 @@ class Pipeline:
         self.dropped_duplicates += feet.duplicates
         tracks = self._tracker.update(time_s, feet.detections, feet.measurements)
         tracks, things = self._set_things_apart(time_s, tracks)
-        ground = locate(camera, tracks)
+        trace = self._tracker.trace()
+        return Followed(index, time_s, detections, tracks, things, last_seen, self.camera_moved, trace)
+
+    def measure(self, followed: Followed) -> FrameResult:
+        """Put the people of a frame on the ground and measure between them; frames must come in order of time."""
+        time_s, tracks = followed.time_s, followed.tracks
+        self._events.forget(followed.things.id)
+        ground = locate(None if followed.camera_moved else self.camera, tracks)
         pairs = self._measure(time_s, tracks, ground)
         # Predicted positions neither make nor prolong an event.
         closed = self._events.update(time_s, pairs.between(tracks.id[tracks.observed]))
         violating = self._events.violating_pairs(time_s)
         result = FrameResult(
-            index,
+            followed.index,
             time_s,
-            detections,
+            followed.detections,
             tracks,
             ground,
             pairs,
             violating,
             np.unique(violating),
-            cut_off + closed,
-            things,
-            last_seen,
+            closed,
+            followed.things,
+            followed.last_seen,
         )
         if self.metrics is not None:
             self.metrics.update(result)
@@ -226,39 +265,46 @@ class Pipeline:
         """Close the events that are still open; the source has ended."""
         return self._events.finish()
 
-    def state(self) -> dict[str, Any]:
-        """Return all that is needed to go on with the next frame: arrays (tracker) and JSON values (the rest)."""
-        groups = self._groups.state() if self._groups is not None else None
-        return {
-            "tracker": self._tracker.state(),
+    def following_state(self) -> tuple[dict[str, Any], dict[str, FloatArray]]:
+        """Return all that ``follow`` needs to go on with the next frame: JSON values, and the tracker's arrays."""
+        values = {
             "last_seen": self._last_seen.state(),
-            "groups": groups,
-            "events": self._events.state(),
-            "successors": self._successors.state(),
-            "metrics": self.metrics.state() if self.metrics is not None else None,
             "dropped_impossible": self.dropped_impossible,
             "dropped_duplicates": self.dropped_duplicates,
             "still_things": self.still_things.state() if self.still_things is not None else None,
             "watch": {"moved": self.camera_moved, "moved_s": self.moved_s, "time_s": self._time_s},
         }
+        return values, self._tracker.state()
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what ``state`` returned."""
-        self._tracker.restore(state["tracker"])
-        self._last_seen.restore(state["last_seen"])
+    def restore_following(self, values: dict[str, Any], tracker: dict[str, FloatArray]) -> None:
+        """Go on from what ``following_state`` returned."""
+        self._tracker.restore(tracker)
+        self._last_seen.restore(values["last_seen"])
+        self.dropped_impossible = values["dropped_impossible"]
+        self.dropped_duplicates = values["dropped_duplicates"]
+        if self.still_things is not None:
+            self.still_things.restore(values["still_things"])
+        if self._watch is not None:
+            self._watch.moved = values["watch"]["moved"]
+        self.moved_s, self._time_s = values["watch"]["moved_s"], values["watch"]["time_s"]
+
+    def measuring_state(self) -> dict[str, Any]:
+        """Return all that ``measure`` needs to go on with the next frame, as JSON values."""
+        return {
+            "groups": self._groups.state() if self._groups is not None else None,
+            "events": self._events.state(),
+            "successors": self._successors.state(),
+            "metrics": self.metrics.state() if self.metrics is not None else None,
+        }
+
+    def restore_measuring(self, state: dict[str, Any]) -> None:
+        """Go on from what ``measuring_state`` returned."""
         if self._groups is not None:
             self._groups.restore(state["groups"])
         self._events.restore(state["events"])
         self._successors.restore(state["successors"])
         if self.metrics is not None:
             self.metrics.restore(state["metrics"])
-        self.dropped_impossible = state["dropped_impossible"]
-        self.dropped_duplicates = state["dropped_duplicates"]
-        if self.still_things is not None:
-            self.still_things.restore(state["still_things"])
-        if self._watch is not None:
-            self._watch.moved = state["watch"]["moved"]
-        self.moved_s, self._time_s = state["watch"]["moved_s"], state["watch"]["time_s"]
 
     def _take_over(self) -> tuple[ViolationEvent, ...]:
         """Put what ``reconfigure`` left in force; returns the events that it cuts off."""
@@ -291,9 +337,7 @@ class Pipeline:
         if image is None:
             return tracks, Tracks.empty()
         is_thing = self.still_things.update(time_s, image, tracks)
-        things = tracks[is_thing]
-        self._events.forget(things.id)
-        return tracks[~is_thing], things
+        return tracks[~is_thing], tracks[is_thing]
 
     def _measure(self, time_s: float, tracks: Tracks, ground: GroundPoints) -> Pairs:
         """Measure between people who are seen, or were just before; nobody knows where those are who are lost."""

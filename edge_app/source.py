@@ -13,7 +13,7 @@ from edge_app.capture.address import parse_address
 from edge_app.capture.ffmpeg_options import OptionsBusyError, ffmpeg_options
 from edge_app.config import SourceConfig
 from edge_app.errors import UserError
-from edge_app.records import Frame
+from edge_app.records import Frame, Image
 
 # A container's frame count is an estimate; a file that ends earlier than this part of it is called truncated.
 _COMPLETE_PART = 0.98
@@ -110,6 +110,21 @@ class VideoFile:
             self._advance()
             skipped += 1
         return skipped
+
+    def frame_at(self, index: int) -> Image:
+        """Return the picture (H, W, 3) of a frame that was not decoded yet; those before it are passed over.
+
+        Raises:
+            UserError: the file does not have it (any more).
+        """
+        self.skip(index - self.decoded)
+        ok, image = self._capture.read()
+        if not ok:
+            raise UserError(
+                f"frame {index + 1} of {self._path} was there and is gone; leave the video until all is done"
+            )
+        self._advance()
+        return image.astype(np.uint8, copy=False)
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield the frames; for a looping file without end."""

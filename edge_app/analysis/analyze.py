@@ -22,9 +22,11 @@ from edge_app.analysis.stages import Detected, StageTimes, infer, prepare
 from edge_app.analysis.summary import Totals, versions
 from edge_app.config import Config
 from edge_app.errors import UserError
+from edge_app.hindsight import Recording
 from edge_app.manifest import sha256_of
 from edge_app.overlapped import Overlapped
 from edge_app.pipeline import Pipeline
+from edge_app.records import FrameResult
 from edge_app.report import ReportCollector
 from edge_app.source import VideoFile
 
@@ -73,7 +75,7 @@ def analyze(options: AnalysisOptions) -> dict[str, Any]:
         Interrupted: SIGINT or SIGTERM came; run the same command again to go on.
     """
     config = options.config
-    source = VideoFile(options.video, fps=config.source.fps)
+    source = _open(options)
     try:
         pipeline = Pipeline.from_config(config, (source.width, source.height))
         partial, made = _make_folders(options.out)
@@ -114,12 +116,15 @@ class _Analysis:
         self._totals = Totals()
         self._elapsed_before_s = 0.0
         self._started = time.perf_counter()
+        self._recording = Recording(pipeline, options.config)
         self._report = ReportCollector(
             threshold_m=options.config.distance.threshold_m,
             camera=pipeline.camera,
             image_size=(source.width, source.height),
         )
-        self._pictures = Pictures(partial, pipeline.camera, options.config, source, options.every, options.annotate)
+        self._pictures = Pictures(
+            partial, pipeline.camera, options.config, _open(options), options.every, options.annotate
+        )
         self._files = self._open_files()
 
     def run(self) -> dict[str, Any]:
@@ -137,8 +142,9 @@ class _Analysis:
             stack.enter_context(prepared)
             stack.enter_context(detected)
             self._consume(detected, pictures, bar, stop)
+            results, events = self._recording.finish()
+            self._take(results, pictures)
             self._check_complete()
-            events = self._pipeline.finish()
             self._files.write_events(events)
             self._totals.add_events(events)
             self._report.add_events(events)
@@ -150,22 +156,34 @@ class _Analysis:
             frame = item.frame
             since = time.perf_counter()
             self._pipeline.watch(frame)
-            result = self._pipeline.interpret(frame.index, frame.time_s, item.detections)
-            since = self._times.add("track_and_measure", since)
+            results = self._recording.add(frame.index, frame.time_s, item.detections)
+            self._times.add("track_and_measure", since)
+            self._take(results, pictures)
+            bar.update(frame.index + 1 - bar.n)
+            if stop.is_set() or time.perf_counter() - saved > _CHECKPOINT_INTERVAL_S:
+                self._checkpoint()
+                saved = time.perf_counter()
+            if stop.is_set():
+                raise Interrupted(self._how_to_go_on(frame.index))
+
+    def _take(self, results: list[FrameResult], pictures: Pictures) -> None:
+        """Put results where they belong."""
+        for result in results:
+            since = time.perf_counter()
             self._files.write(result)
             self._totals.add(result)
             self._report.add(result)
             since = self._times.add("write", since)
-            pictures.add(frame, result)
+            pictures.add(result)
             self._times.add("pictures", since)
-            bar.update(frame.index + 1 - bar.n)
-            if stop.is_set() or time.perf_counter() - saved > _CHECKPOINT_INTERVAL_S:
-                self._checkpoint(frame.index + 1)
-                saved = time.perf_counter()
-            if stop.is_set():
-                if self._options.annotate:
-                    raise Interrupted("interrupted; the same command starts over, since it writes an annotated video")
-                raise Interrupted(f"interrupted after frame {frame.index + 1}; the same command goes on from there")
+
+    def _how_to_go_on(self, index: int) -> str:
+        if self._options.annotate:
+            return "interrupted; the same command starts over, since it writes an annotated video"
+        if self._recording.next_frame == 0:
+            return f"interrupted after frame {index + 1}; the same command starts over"
+        # What comes after a moment says what it was: the newest frames are looked at again.
+        return f"interrupted after frame {index + 1}; the same command goes on from frame {self._recording.next_frame}"
 
     def _open_files(self) -> ResultFiles:
         """Go on from a checkpoint that fits, else start anew."""
@@ -175,9 +193,9 @@ class _Analysis:
                 path.unlink()
             return ResultFiles(self._partial)
         values, arrays = stored
-        tracker = {name[len("tracker_") :]: value for name, value in arrays.items() if name.startswith("tracker_")}
-        report = {name[len("report_") :]: value for name, value in arrays.items() if name.startswith("report_")}
-        self._pipeline.restore({"tracker": tracker, **values["pipeline"]})
+        tracker, hindsight, report = (_named(prefix, arrays) for prefix in ("tracker", "hindsight", "report"))
+        recording = {**values["recording"], "tracker": tracker, "hindsight": hindsight}
+        self._recording.restore(recording, values["next_frame"])
         self._report.restore({**report, **values["report"]})
         self._totals = Totals.restored(values["totals"])
         self._times.seconds = values["times"]
@@ -186,24 +204,26 @@ class _Analysis:
         self._source.skip(values["next_frame"])
         return ResultFiles(self._partial, values["offsets"])
 
-    def _checkpoint(self, next_frame: int) -> None:
-        if self._options.annotate:
+    def _checkpoint(self) -> None:
+        state = None if self._options.annotate else self._recording.state()
+        if state is None:
             return
-        state = self._pipeline.state()
         report = self._report.state()
         report_arrays = {name: value for name, value in report.items() if hasattr(value, "dtype")}
+        tracker, hindsight = state.pop("tracker"), state.pop("hindsight")
         values = {
-            "next_frame": next_frame,
+            "next_frame": self._recording.next_frame,
             "offsets": self._files.offsets(),
-            "pipeline": {name: value for name, value in state.items() if name != "tracker"},
+            "recording": state,
             "report": {name: value for name, value in report.items() if name not in report_arrays},
             "totals": self._totals.state(),
             "times": dict(self._times.seconds),
             "elapsed_s": self._elapsed_s(),
             "pictures": self._pictures.state(),
         }
-        arrays = {f"tracker_{name}": value for name, value in state["tracker"].items()}
-        arrays.update({f"report_{name}": value for name, value in report_arrays.items()})
+        arrays = {f"tracker_{name}": value for name, value in tracker.items()}
+        arrays |= {f"hindsight_{name}": value for name, value in hindsight.items()}
+        arrays |= {f"report_{name}": value for name, value in report_arrays.items()}
         save_checkpoint(self._partial, self._key, values, arrays)
 
     def _check_complete(self) -> None:
@@ -244,7 +264,7 @@ class _Analysis:
             "height": source.height,
             "calibrated": camera is not None,
             "camera_moved_s": round(pipeline.moved_s, 3),
-            "people": totals.people(pipeline.people_seen),
+            "people": totals.people(self._recording.people_seen),
             "boxes_dropped_impossible_height": pipeline.dropped_impossible,
             "boxes_dropped_duplicates": pipeline.dropped_duplicates,
             "still_things": pipeline.still_things.found if pipeline.still_things is not None else None,
@@ -278,6 +298,10 @@ class _Analysis:
         )
 
 
+def _open(options: AnalysisOptions) -> VideoFile:
+    return VideoFile(options.video, fps=options.config.source.fps)
+
+
 def _fingerprints(options: AnalysisOptions, pipeline: Pipeline) -> dict[str, Any]:
     calibration = options.config.calibration
     return {
@@ -285,6 +309,11 @@ def _fingerprints(options: AnalysisOptions, pipeline: Pipeline) -> dict[str, Any
         "model": sha256_of(options.config.model.path),
         "calibration": sha256_of(calibration) if calibration and pipeline.camera else None,
     }
+
+
+def _named(prefix: str, arrays: dict[str, Any]) -> dict[str, Any]:
+    """Return those of a checkpoint's arrays whose names begin with a prefix, without it."""
+    return {name[len(prefix) + 1 :]: value for name, value in arrays.items() if name.startswith(f"{prefix}_")}
 
 
 def _make_folders(out: Path) -> tuple[Path, list[Path]]:

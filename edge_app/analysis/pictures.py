@@ -11,7 +11,7 @@ import cv2
 
 from edge_app.calibration import CameraModel
 from edge_app.config import Config
-from edge_app.records import Frame, FrameResult
+from edge_app.records import FrameResult
 from edge_app.render import AnnotatedVideoWriter, BirdsEye, annotate
 from edge_app.source import VideoFile
 
@@ -29,20 +29,26 @@ class Pictures:
     """
 
     def __init__(
-        self,
-        folder: Path,
-        camera: Optional[CameraModel],
-        config: Config,
-        source: VideoFile,
-        every: int,
-        write_video: bool,
+        self, folder: Path, camera: Optional[CameraModel], config: Config, video: VideoFile, every: int, annotate: bool
     ) -> None:
+        """Make one.
+
+        Args:
+            folder: where the annotated video goes.
+            camera: the calibration, for the bird's-eye view.
+            config: with what hides people.
+            video: read by nobody else, and closed here. A result comes when its frame has long been looked at, and
+                pictures of seconds don't fit into memory, so that those which are shown are read a second time.
+            every: as in ``AnalysisOptions``.
+            annotate: write the annotated video.
+        """
         self._privacy = config.privacy.people
-        self._birdseye = BirdsEye(camera, (source.width, source.height)) if camera is not None else None
-        self._writer: Optional[AnnotatedVideoWriter] = None
-        if write_video:
-            self._writer = AnnotatedVideoWriter(folder / _VIDEO, (source.width, source.height), source.fps / every)
+        self._video = video
+        size = video.width, video.height
+        self._birdseye = BirdsEye(camera, size) if camera is not None else None
+        self._writer = AnnotatedVideoWriter(folder / _VIDEO, size, video.fps / every) if annotate else None
         self._stack = ExitStack()
+        self._stack.callback(video.close)
         self._most_pairs = 0
         self.worst_jpeg: Optional[bytes] = None
 
@@ -64,12 +70,16 @@ class Pictures:
     def __exit__(self, *exception: Any) -> None:
         self._stack.__exit__(*exception)
 
-    def add(self, frame: Frame, result: FrameResult) -> None:
-        """Take one frame; draws only where a picture is wanted."""
+    def add(self, result: FrameResult) -> None:
+        """Take the result of one frame; draws only where a picture is wanted.
+
+        Raises:
+            UserError: the video can't be read any more.
+        """
         is_worst = len(result.violating_pairs) > self._most_pairs
         if not is_worst and self._writer is None:
             return
-        picture = annotate(frame.image, result, self._birdseye, self._privacy)
+        picture = annotate(self._video.frame_at(result.index), result, self._birdseye, self._privacy)
         if self._writer is not None:
             self._writer.write(picture)
         if is_worst:

@@ -101,27 +101,74 @@ class MotionState:
             (_INITIAL_SPEED_M_S * metre_px) ** 2,
         )
 
-    def predict(self, dt_s: float) -> None:
-        """Move every track ahead by ``dt_s`` seconds."""
+    def predict(self, dt_s: float, steadiness: float = 1.0) -> None:
+        """Move every track ahead by ``dt_s`` seconds.
+
+        Args:
+            dt_s: seconds.
+            steadiness: how many times less than usual people are expected to change their speed, in squares.
+        """
         metre_px = np.maximum(self.position[:, 2:3], 1.0) / _PERSON_HEIGHT_M
-        density = _ACCELERATION_DENSITY * metre_px**2
+        density = _ACCELERATION_DENSITY / steadiness * metre_px**2
         self.position = self.position + dt_s * self.velocity
         self.var_pp = self.var_pp + 2 * dt_s * self.var_pv + dt_s**2 * self.var_vv + density * dt_s**3 / 3
         self.var_pv = self.var_pv + dt_s * self.var_vv + density * dt_s**2 / 2
         self.var_vv = self.var_vv + density * dt_s
 
-    def update(self, rows: IntArray, measured: Measurements) -> None:
-        """Correct the tracks ``rows`` by their K measurements."""
+    def update(self, rows: IntArray, measured: Measurements, *, doubts: bool = True) -> None:
+        """Correct the tracks ``rows`` by their K measurements.
+
+        Args:
+            rows: (K,) of tracks.
+            measured: K of them.
+            doubts: let an edge that lies too far off count as one that lies just there. In hindsight what follows tells
+                a turn from a wrong box, and doubts would only delay the turn.
+        """
         position, variance = measured.middles()
         innovation = position - self.position[rows]
         total = self.var_pp[rows] + variance
-        innovation = _believed(innovation, total)
+        if doubts:
+            innovation = _believed(innovation, total)
         gain_p, gain_v = self.var_pp[rows] / total, self.var_pv[rows] / total
         self.position[rows] += gain_p * innovation
         self.velocity[rows] += gain_v * innovation
         self.var_vv[rows] -= gain_v * self.var_pv[rows]
         self.var_pv[rows] *= 1 - gain_p
         self.var_pp[rows] *= 1 - gain_p
+
+    def corrected_by(self, later: MotionState, dt_s: float, steadiness: float) -> MotionState:
+        """Return these tracks as they are known once it is known where they were ``dt_s`` seconds later.
+
+        One step of the smoother of Rauch, Tung and Striebel (AIAA Journal 3, 1965), in closed form.
+
+        Args:
+            later: the same N tracks, with all that was learned since.
+            dt_s: seconds; at 0 the later state is the answer.
+            steadiness: as in ``predict``.
+        """
+        if dt_s <= 0:
+            return later
+        ahead = MotionState(*(getattr(self, item.name) for item in fields(self)))
+        ahead.predict(dt_s, steadiness)
+        determinant = ahead.var_pp * ahead.var_vv - ahead.var_pv**2
+        shared_pp, shared_pv = self.var_pp + dt_s * self.var_pv, self.var_pv + dt_s * self.var_vv
+        # Rows: this position, this velocity; columns: the later position and velocity.
+        gain_pp = (shared_pp * ahead.var_vv - self.var_pv * ahead.var_pv) / determinant
+        gain_pv = (self.var_pv * ahead.var_pp - shared_pp * ahead.var_pv) / determinant
+        gain_vp = (shared_pv * ahead.var_vv - self.var_vv * ahead.var_pv) / determinant
+        gain_vv = (self.var_vv * ahead.var_pp - shared_pv * ahead.var_pv) / determinant
+        moved, sped = later.position - ahead.position, later.velocity - ahead.velocity
+        pp, pv, vv = later.var_pp - ahead.var_pp, later.var_pv - ahead.var_pv, later.var_vv - ahead.var_vv
+        return MotionState(
+            self.position + gain_pp * moved + gain_pv * sped,
+            self.velocity + gain_vp * moved + gain_vv * sped,
+            self.var_pp + gain_pp**2 * pp + 2 * gain_pp * gain_pv * pv + gain_pv**2 * vv,
+            self.var_pv
+            + gain_pp * gain_vp * pp
+            + (gain_pp * gain_vv + gain_pv * gain_vp) * pv
+            + gain_pv * gain_vv * vv,
+            self.var_vv + gain_vp**2 * pp + 2 * gain_vp * gain_vv * pv + gain_vv**2 * vv,
+        )
 
     @property
     def foot(self) -> FloatArray:
@@ -141,11 +188,32 @@ class MotionState:
         """Return the state of some of the tracks."""
         return MotionState(*(getattr(self, item.name)[rows] for item in fields(self)))
 
+    def replace(self, rows: IntArray, other: MotionState) -> None:
+        """Put the state of K other tracks in the place of the tracks ``rows``."""
+        for item in fields(self):
+            getattr(self, item.name)[rows] = getattr(other, item.name)
+
     def append(self, other: MotionState) -> MotionState:
         """Return the state of the tracks of both."""
         return MotionState(
             *(np.concatenate([getattr(self, item.name), getattr(other, item.name)]) for item in fields(self))
         )
+
+
+def boxes_of(position: FloatArray, aspect: FloatArray) -> FloatArray:
+    """Return (N, 4) boxes, pixels.
+
+    Args:
+        position: (N, 3) middle x, middle y and height, pixels.
+        aspect: (N,) width in parts of the height.
+    """
+    x, y, height = position.T
+    height = np.maximum(height, 1.0)
+    half_width, half_height = 0.5 * height * aspect, 0.5 * height
+    boxes = np.empty((len(position), 4))
+    boxes[:, 0], boxes[:, 1] = x - half_width, y - half_height
+    boxes[:, 2], boxes[:, 3] = x + half_width, y + half_height
+    return boxes
 
 
 def _believed(innovation: FloatArray, variance: FloatArray) -> FloatArray:

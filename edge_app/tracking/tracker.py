@@ -15,7 +15,8 @@ from edge_app.tracking.appearance import Appearance, appearance_cost, blend, unk
 from edge_app.tracking.association import assign, association_cost
 from edge_app.tracking.between import is_between
 from edge_app.tracking.encounters import Encounters, Known
-from edge_app.tracking.motion import Measurements, MotionState
+from edge_app.tracking.motion import Measurements, MotionState, boxes_of
+from edge_app.tracking.trace import Trace
 
 # A tentative track that misses this many frames was a false detection.
 _TENTATIVE_MISSES = 2
@@ -45,6 +46,10 @@ _ARRAYS = (
     "evidence",
     "mean_score",
     "apart",
+    "serial",
+    "measured",
+    "variance",
+    "seen_worth",
 )
 
 
@@ -80,6 +85,12 @@ class Tracker:
         self._mean_score = np.zeros(0)
         self._apart = np.zeros(0, np.bool_)
         self._encounters = Encounters()
+        # What the newest frame said of each track, for those who judge in hindsight; NaN where it was not seen.
+        self._serial = np.zeros(0, np.int64)
+        self._measured = np.zeros((0, 3))
+        self._variance = np.zeros((0, 3))
+        self._seen_worth = np.zeros(0)
+        self._next_serial = 1
         self._step_s = 0.0
         self._next_id = 1
         self._time_s: float = np.nan
@@ -96,6 +107,7 @@ class Tracker:
         if self._step_s > 0:
             self._motion.predict(self._step_s)
         self._time_s = time_s
+        self._measured[:] = self._seen_worth[:] = np.nan
         measurable = _measurable(detections)
         measured = (Measurements.from_boxes(detections.bbox) if measured is None else measured)[measurable]
         detections = detections[measurable]
@@ -117,6 +129,13 @@ class Tracker:
         """Number of tracks, confirmed or not yet, seen in the newest frame or not."""
         return len(self._id)
 
+    def trace(self) -> Trace:
+        """Return what the newest frame said of every track, those that do not count (yet) too."""
+        measured = Measurements(self._measured.copy(), self._variance.copy())
+        return Trace(
+            self._serial, self._id.copy(), measured, self._seen_worth.copy(), self._aspect.copy(), self._score.copy()
+        )
+
     def forget(self) -> None:
         """Drop all tracks; ids go on from where they were."""
         self._keep(np.zeros(len(self._id), np.bool_))
@@ -127,7 +146,7 @@ class Tracker:
         for name in _ARRAYS:
             arrays[name] = getattr(self, f"_{name}")
         arrays |= {f"encounters_{name}": value for name, value in self._encounters.state().items()}
-        return {**arrays, "clock": np.array([self._next_id, self._time_s], np.float64)}
+        return {**arrays, "clock": np.array([self._next_id, self._time_s, self._next_serial], np.float64)}
 
     def restore(self, state: dict[str, FloatArray]) -> None:
         """Go on from what ``state`` returned."""
@@ -136,7 +155,8 @@ class Tracker:
         for name in _ARRAYS:
             setattr(self, f"_{name}", np.array(state[name]))
         self._encounters.restore({name: state[f"encounters_{name}"] for name in self._encounters.state()})
-        self._next_id, self._time_s = int(state["clock"][0]), float(state["clock"][1])
+        next_id, self._time_s, next_serial = state["clock"].tolist()
+        self._next_id, self._next_serial = int(next_id), int(next_serial)
 
     def _associate(self, time_s: float, detections: Detections, measured: Measurements) -> BoolArray:
         """Match in three rounds, update the matched tracks, and return which detections may start a track."""
@@ -181,6 +201,7 @@ class Tracker:
     def _correct(self, time_s: float, rows: IntArray, measured: Measurements, detections: Detections) -> None:
         worth = self._worth(detections, rows)
         self._motion.update(rows, measured)
+        self._measured[rows], self._variance[rows], self._seen_worth[rows] = measured.position, measured.variance, worth
         self._misses[rows] = 0
         gain = 1 - np.exp(-(time_s - self._seen_s[rows]) / _SCORE_TIME_S)
         self._mean_score[rows] += gain * (worth - self._mean_score[rows])
@@ -220,13 +241,7 @@ class Tracker:
 
     def _boxes(self, rows: IntArray) -> FloatArray:
         """Return (K, 4) boxes of tracks, pixels."""
-        x, y, height = self._motion.position[rows].T
-        height = np.maximum(height, 1.0)
-        half_width, half_height = 0.5 * height * self._aspect[rows], 0.5 * height
-        boxes = np.empty((len(rows), 4))
-        boxes[:, 0], boxes[:, 1] = x - half_width, y - half_height
-        boxes[:, 2], boxes[:, 3] = x + half_width, y + half_height
-        return boxes
+        return boxes_of(self._motion.position[rows], self._aspect[rows])
 
     def _confirm(self, rows: IntArray) -> None:
         self._confirmed[rows] = True
@@ -263,6 +278,11 @@ class Tracker:
         self._evidence = np.concatenate([self._evidence, first])
         self._mean_score = np.concatenate([self._mean_score, worth])
         self._apart = np.concatenate([self._apart, np.zeros(count, np.bool_)])
+        self._serial = np.concatenate([self._serial, np.arange(self._next_serial, self._next_serial + count)])
+        self._next_serial += count
+        self._measured = np.concatenate([self._measured, measured.position[free]])
+        self._variance = np.concatenate([self._variance, measured.variance[free]])
+        self._seen_worth = np.concatenate([self._seen_worth, worth])
         self._set_apart()
         started = np.arange(len(self._id) - count, len(self._id))
         started, first = started[self._apart[started]], first[self._apart[started]]

@@ -167,7 +167,7 @@ def test_no_metres_are_claimed_while_the_camera_looks_elsewhere(frames, referenc
     assert len(closed) == 1  # the event ends with the claim
     assert 15 < pipeline.moved_s < 40
     again = Pipeline(Config(calibration=tmp_path / "camera.yaml"), NoModel(), camera)
-    again.restore(pipeline.state())
+    again.restore_following(*pipeline.following_state())
     assert again.camera_moved
 
 

@@ -18,8 +18,9 @@ from edge_app.distances import measure_pairs
 from edge_app.errors import UserError
 from edge_app.events import EventDetector
 from edge_app.ground_plane import locate
+from edge_app.hindsight import Recording
 from edge_app.pipeline import Pipeline
-from edge_app.records import Detections, FloatArray, Frame, Pairs, Tracks, ViolationEvent
+from edge_app.records import Detections, FloatArray, Frame, FrameResult, Pairs, Tracks, ViolationEvent
 from edge_app.source import VideoFile
 from edge_app.tiles.tiled_detector import with_tiles
 from training.scene_evaluation.alignment import Alignment, align
@@ -126,20 +127,22 @@ def run_detections(seen_people: SeenPeople, camera: CameraModel, config: Config)
     """Send a video through the device's whole pipeline, with the tiles that this calibration asks for."""
     detector = with_tiles(seen_people.detector, config.tiles, camera, in_real_time=False)
     pipeline = Pipeline(config, detector, camera)
+    recording = Recording(pipeline, config)
     rows: list[SceneRows] = []
     pairs: dict[int, Pairs] = {}
-    events: list[ViolationEvent] = []
+    results: list[FrameResult] = []
     for frame, found in seen_people.pictures("tracking"):
         pipeline.watch(frame)
         has_tiles = detector is not seen_people.detector
         people = detect(detector, frame.image) if has_tiles else found
-        result = pipeline.interpret(frame.index, frame.time_s, people)
+        results += recording.add(frame.index, frame.time_s, people)
+    last, events = recording.finish()
+    for result in results + last:
         seen = result.tracks.present
-        rows.append(_rows(frame.index + 1, result.tracks[seen], result.ground.xy_m[seen]))
-        pairs[frame.index + 1] = result.pairs
-        events += result.closed_events
-    events += pipeline.finish()
-    return Run(_joined(rows), pairs, _times(events))
+        rows.append(_rows(result.index + 1, result.tracks[seen], result.ground.xy_m[seen]))
+        pairs[result.index + 1] = result.pairs
+    closed = [event for result in results + last for event in result.closed_events]
+    return Run(_joined(rows), pairs, _times([*closed, *events]))
 
 
 def detect_all(video: Path, fps: float, config: Config, frames: int) -> SeenPeople:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge_app.config import Config
+from edge_app.hindsight import Recording
 from edge_app.pipeline import Pipeline
 from edge_app.records import FrameResult, IntArray, ViolationEvent
 from training.scene_evaluation.alignment import align
@@ -52,16 +53,18 @@ def simulate_crowd(seed: int, crowd: Crowd, model: DetectorModel, config: Config
     scene = random_scene(generator)
     frames = walking_people(scene, crowd, generator)
     pipeline = Pipeline(config, _NoModel(), scene.camera)  # type: ignore[arg-type]
+    recording = Recording(pipeline, config)
     people, tracks = [_NO_ROWS], [_NO_ROWS]
-    events: list[ViolationEvent] = []
+    results: list[FrameResult] = []
     count = 0
     for frame, detections, counted in detections_of(scene, frames, 1 / crowd.fps, model, generator):
-        result = pipeline.interpret(count, frame.time_s, detections)
-        events += result.closed_events
+        results += recording.add(count, frame.time_s, detections)
         count += 1
         people.append(_truth(count, frame, counted))
-        tracks.append(_found(count, result))
-    events += pipeline.finish()
+    last, open_events = recording.finish()
+    tracks += [_found(result.index + 1, result) for result in results + last]
+    events = [event for result in results + last for event in result.closed_events]
+    events += open_events
     return _scores(np.concatenate(people), np.concatenate(tracks), events, count, crowd.fps, config)
 
 
