@@ -183,7 +183,8 @@ class _Analysis:
         if self._recording.next_frame == 0:
             return f"interrupted after frame {index + 1}; the same command starts over"
         # What comes after a moment says what it was: the newest frames are looked at again.
-        return f"interrupted after frame {index + 1}; the same command goes on from frame {self._recording.next_frame}"
+        goes_on = self._recording.next_frame + 1
+        return f"interrupted after frame {index + 1}; the same command goes on from frame {goes_on}"
 
     def _open_files(self) -> ResultFiles:
         """Go on from a checkpoint that fits, else start anew."""

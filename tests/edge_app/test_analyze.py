@@ -16,6 +16,7 @@ from edge_app.analysis import AnalysisOptions, Interrupted, analyze, checkpoint
 from edge_app.analysis import analyze as run_analysis
 from edge_app.config import SAMPLE, load_config
 from edge_app.errors import UserError
+from edge_app.hindsight import Recording
 from edge_app.overlapped import Overlapped
 from tests.edge_app.videos import write_video
 
@@ -113,7 +114,8 @@ def test_an_interrupted_analysis_goes_on_to_the_same_result(analysed, demo_confi
             os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(module, "save_checkpoint", save_and_stop_at_the_fortieth)
-    with pytest.raises(Interrupted, match=r"interrupted after frame 4[01]; the same command goes on"):
+    # 7 frames a second: blocks of 4 s end with frames 29 and 57, and the first is complete with the second's end.
+    with pytest.raises(Interrupted, match=r"interrupted after frame 9[67]; the same command goes on from frame 58"):
         analyze(options)
     assert not (tmp_path / "out" / "summary.json").exists()
     monkeypatch.setattr(module, "save_checkpoint", real)
@@ -124,7 +126,7 @@ def test_an_interrupted_analysis_goes_on_to_the_same_result(analysed, demo_confi
         lambda self, result, write=module.ResultFiles.write: frames.append(result.index) or write(self, result),
     )
     analyze(options)
-    assert 40 <= frames[0] <= 41
+    assert frames == list(range(57, CLIP_FRAMES))
     assert results(tmp_path / "out") == results(analysed[0])
 
 
@@ -143,14 +145,27 @@ def test_an_analysis_killed_outright_goes_on_to_the_same_result(analysed, tmp_pa
     ]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
-    tracks = out / ".unfinished" / "tracks.txt"
-    while process.poll() is None and time.monotonic() < deadline and not tracks.exists():
+    saved = out / ".unfinished" / "checkpoint.npz"
+    while process.poll() is None and time.monotonic() < deadline and not saved.exists():
         time.sleep(0.005)
     process.kill()
     process.wait()
     assert subprocess.run(command, capture_output=True, check=False).returncode == 0
     assert results(out) == results(analysed[0])
     assert {path.name for path in out.iterdir()} == FILES
+
+
+def test_one_that_is_interrupted_before_anything_is_sure_says_that_it_starts_over(demo_config, tmp_path, monkeypatch):
+    real = Recording.add
+
+    def add_and_stop(self, index, *rest):
+        if index == 20:
+            os.kill(os.getpid(), signal.SIGINT)
+        return real(self, index, *rest)
+
+    monkeypatch.setattr(Recording, "add", add_and_stop)
+    with pytest.raises(Interrupted, match=r"interrupted after frame 2[12]; the same command starts over"):
+        analyze(AnalysisOptions(CLIP, tmp_path / "out", demo_config, progress=False))
 
 
 def test_a_checkpoint_of_an_older_layout_is_not_gone_on_from(tmp_path, monkeypatch):
