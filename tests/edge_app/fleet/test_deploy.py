@@ -17,7 +17,7 @@ from paho.mqtt import client as paho
 from edge_app.delivery.messages import minute_message, parse_message
 from edge_app.fleet.database import FleetDatabase
 from tests.edge_app.delivery.broker import Broker, free_port
-from tests.edge_app.storage.made import minute
+from tests.edge_app.storage.made import WITHOUT_METRES, minute
 from tests.edge_app.test_live import wait_until
 
 FLEET = Path(__file__).parents[3] / "deploy" / "fleet"
@@ -195,8 +195,7 @@ def test_panels_take_minutes_without_metres_for_not_measured(postgres):
     panels = {p["title"]: p for p in json.loads((FLEET / "grafana/dashboards/fleet.json").read_text())["panels"]}
     hours = ("Exposure by device", "Occupancy by device and camera")
     now_s = time.time()
-    none = dict.fromkeys(("violating_people", "violating_pairs", "person_s", "exposed_person_s", "violating_pair_s"))
-    without = minute(0, start=int(now_s) - 7200, **none, occupancy_max=None)
+    without = minute(0, start=int(now_s) - 7200, **WITHOUT_METRES)
     half = [replace(without, uid="m1", minute_utc_s=int(now_s)), minute(2, start=int(now_s))]
     database = FleetDatabase(postgres.url)
 

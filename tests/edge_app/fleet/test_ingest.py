@@ -20,7 +20,7 @@ from edge_app.fleet import ingest as ingest_module
 from edge_app.fleet.database import MIGRATIONS, FleetDatabase, RefusedMessage, StoreResult
 from edge_app.fleet.ingest import FleetIngest, IngestOptions, _Taken
 from tests.edge_app.fleet.outage import Site
-from tests.edge_app.storage.made import event, minute
+from tests.edge_app.storage.made import WITHOUT_METRES, event, minute
 from tests.edge_app.test_live import wait_until
 
 
@@ -121,11 +121,6 @@ def test_a_message_is_stored_once_and_confirmed_each_time_it_comes(ingest, devic
     ]
     assert rows("SELECT heat->1->>2 FROM minute") == [("30.0",)]
     assert (receiver.stored, receiver.doubled, receiver.refused) == (2, 2, 0)
-
-
-WITHOUT_METRES = dict.fromkeys(
-    ("violating_people", "violating_pairs", "person_s", "exposed_person_s", "violating_pair_s", "occupancy_max")
-)
 
 
 @pytest.mark.parametrize("how", ["null", "left out"])
