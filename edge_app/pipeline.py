@@ -217,6 +217,7 @@ class Pipeline:
             cut_off + closed,
             things,
             last_seen,
+            in_metres=camera is not None,
         )
         if self.metrics is not None:
             self.metrics.update(result)
