@@ -239,7 +239,8 @@ class Pipeline:
         """Put the people of a frame on the ground and measure between them; frames must come in order of time."""
         time_s, tracks = followed.time_s, followed.tracks
         self._events.forget(followed.things.id)
-        ground = locate(None if followed.camera_moved else self.camera, tracks)
+        camera = None if followed.camera_moved else self.camera
+        ground = locate(camera, tracks)
         pairs = self._measure(time_s, tracks, ground)
         # Predicted positions neither make nor prolong an event.
         closed = self._events.update(time_s, pairs.between(tracks.id[tracks.observed]))
@@ -256,6 +257,7 @@ class Pipeline:
             closed,
             followed.things,
             followed.last_seen,
+            in_metres=camera is not None,
         )
         if self.metrics is not None:
             self.metrics.update(result)

@@ -244,6 +244,8 @@ class FrameResult:
         things: tracks of what never moves; they are nobody, and not among ``tracks``.
         last_seen: (M, 4) float32, source pixels xyxy: where somebody was found a moment ago and nobody is found now;
             hidden in pictures, counted nowhere.
+        in_metres: the camera has a calibration that holds; without one nothing in metres is known of this frame, and
+            that nobody is too close in it says nothing.
     """
 
     index: int
@@ -257,3 +259,4 @@ class FrameResult:
     closed_events: tuple[ViolationEvent, ...] = field(default=())
     things: Tracks = field(default_factory=Tracks.empty)
     last_seen: BoxArray = field(default_factory=lambda: np.zeros((0, 4), np.float32))
+    in_metres: bool = True

@@ -196,7 +196,8 @@ class RuleBook:
             elif isinstance(rule, OccupancyRule):
                 count = self.region(camera).count(result)
                 sentence = f"{count} people at {camera}, more than {rule.above}"
-                yield from self._judge(rule, camera, result.time_s, now_s, utc_s, count > rule.above, sentence)
+                is_full = count is not None and count > rule.above
+                yield from self._judge(rule, camera, result.time_s, now_s, utc_s, is_full, sentence)
 
     def hear(self, notice: StatusNotice, now_s: float, utc_s: float) -> Iterator[Alert]:
         """Take a notice and yield what is to be told."""

@@ -81,7 +81,8 @@ class AlertSink:
     def states(self) -> dict[str, dict[str, Any]]:
         """Return what goes on now at each camera, as JSON values; ON and OFF as Home Assistant wants them.
 
-        Figures are None where no picture came for a while: nobody knows who is there.
+        Figures are None where no picture came for a while: nobody knows who is there. Without a calibration that holds
+        nobody knows who is too close, or in a region.
         """
         with self._lock:
             newest, faults = dict(self._newest), {camera: set(kinds) for camera, kinds in self._faults.items()}
@@ -96,8 +97,9 @@ class AlertSink:
                 result = seen.result
                 state["people"] = int(result.tracks.observed.sum())
                 state["occupancy"] = regions[camera].count(result)
-                state["violating_people"] = len(result.violating_people)
-                state["violation"] = "ON" if len(result.violating_pairs) else "OFF"
+                if result.in_metres:
+                    state["violating_people"] = len(result.violating_people)
+                    state["violation"] = "ON" if len(result.violating_pairs) else "OFF"
             state["fault"] = "ON" if faults.get(camera) or faults.get("") else "OFF"
         return found
 

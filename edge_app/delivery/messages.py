@@ -49,23 +49,40 @@ class EventMessage(_Message):
 
 
 class MinuteMessage(_Message):
-    """Figures of a minute that is over, or of the part of it that was watched; add the parts of a minute up."""
+    """Figures of a minute that is over, or of the part of it that was watched; add the parts of a minute up.
+
+    A figure that needs metres is null where the camera had no calibration that holds: it was not measured.
+    """
 
     kind: Literal["minute"] = "minute"
     minute_utc_s: int = Field(description="start of the minute, seconds since 1970, UTC")
     watched_s: float = Field(ge=0, description="seconds of frame time that the figures are about")
     people: int = Field(ge=0, description="different people seen")
-    violating_people: int = Field(ge=0, description="different people who were too close")
-    violating_pairs: int = Field(ge=0, description="different pairs that were too close")
-    person_s: float = Field(ge=0, description="people in the region times seconds")
-    exposed_person_s: float = Field(ge=0, description="people too close times seconds")
-    violating_pair_s: float = Field(ge=0, description="pairs too close times seconds")
-    occupancy_max: int = Field(ge=0, description="most people in the region at once")
-    density_per_m2: Optional[float] = Field(None, ge=0, description="mean; null without a region")
-    passed_in: Optional[int] = Field(None, ge=0, description="passages of the line; null without one")
-    passed_out: Optional[int] = Field(None, ge=0, description="passages of the line; null without one")
+    violating_people: Optional[int] = Field(
+        None, ge=0, description="different people who were too close; null without metres"
+    )
+    violating_pairs: Optional[int] = Field(
+        None, ge=0, description="different pairs that were too close; null without metres"
+    )
+    person_s: Optional[float] = Field(
+        None, ge=0, description="people in the region times seconds; null with a region and without metres"
+    )
+    exposed_person_s: Optional[float] = Field(
+        None, ge=0, description="people too close times seconds; null without metres"
+    )
+    violating_pair_s: Optional[float] = Field(
+        None, ge=0, description="pairs too close times seconds; null without metres"
+    )
+    occupancy_max: Optional[int] = Field(
+        None, ge=0, description="most people in the region at once; null with a region and without metres"
+    )
+    density_per_m2: Optional[float] = Field(None, ge=0, description="mean; null without a region or metres")
+    passed_in: Optional[int] = Field(None, ge=0, description="passages of the line; null without one or metres")
+    passed_out: Optional[int] = Field(None, ge=0, description="passages of the line; null without one or metres")
     cell_m: float = Field(CELL_M, gt=0, description="side of a cell of the heat map, metres")
-    heat: list[tuple[int, int, float]] = Field(description="x and y of a cell, and person-seconds in it")
+    heat: list[tuple[int, int, float]] = Field(
+        description="x and y of a cell, and person-seconds in it; empty without metres"
+    )
 
 
 class NoticeMessage(_Message):

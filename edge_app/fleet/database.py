@@ -53,6 +53,13 @@ MIGRATIONS: tuple[str, ...] = (
         reason text NOT NULL, payload bytea NOT NULL, received_utc timestamptz NOT NULL
     );
     """,
+    # What needs metres is null where it was not measured. What is stored already stays; no row is rewritten.
+    """
+    ALTER TABLE minute
+        ALTER COLUMN violating_people DROP NOT NULL, ALTER COLUMN violating_pairs DROP NOT NULL,
+        ALTER COLUMN person_s DROP NOT NULL, ALTER COLUMN exposed_person_s DROP NOT NULL,
+        ALTER COLUMN violating_pair_s DROP NOT NULL, ALTER COLUMN occupancy_max DROP NOT NULL;
+    """,
 )
 KINDS = ("event", "minute", "notice", "alert")
 # Taken by whoever migrates, so that two that start at once do not collide.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Optional
 
 import cv2
 import numpy as np
@@ -35,16 +36,21 @@ _HEAT_PIXELS = 480
 
 
 def time_chart(time_s: FloatArray, series: dict[str, FloatArray]) -> str:
-    """Draw lines over time as an SVG element; ``series`` are in order of importance, the alarming one last."""
+    """Draw lines over time as an SVG element.
+
+    Args:
+        time_s: (T,) seconds.
+        series: (T,) values by name, in order of importance, the alarming one last; what is NaN, not measured, is a gap.
+    """
     chart = pygal.XY(
         style=STYLE, width=900, height=280, stroke=True, show_dots=False, fill=True, js=[], range=_from_zero(series),
         legend_at_bottom=True, show_x_guides=False, explicit_size=False, x_value_formatter=minutes,
-        disable_xml_declaration=True, margin=8, truncate_legend=-1,
+        disable_xml_declaration=True, margin=8, truncate_legend=-1, allow_interruptions=True,
     )  # fmt: skip
     # In place of a random one: an analysis gives the same report again.
     chart.uuid = "time-" + re.sub(r"\W", "-", next(iter(series)))
     for name, values in series.items():
-        chart.add(name, list(zip(time_s.tolist(), np.round(values, 2).tolist())))
+        chart.add(name, _points(time_s, values))
     return still(chart.render(is_unicode=True))
 
 
@@ -97,5 +103,20 @@ def still(svg: str) -> str:
     return re.sub(r"<!--.*?-->|<script.*?</script>|<script[^>]*/>", "", svg, flags=re.DOTALL)
 
 
+def _points(time_s: FloatArray, values: FloatArray) -> list[tuple[float, Optional[float]]]:
+    """Return the points of a line; each part between gaps begins and ends at zero, or it would be filled slantwise."""
+    rounded, is_known = np.round(values, 2), ~np.isnan(values)
+    if is_known.all():
+        return list(zip(time_s.tolist(), rounded.tolist()))
+    points: list[tuple[float, Optional[float]]] = []
+    cuts = np.flatnonzero(np.diff(is_known)) + 1
+    for at_s, part in zip(np.split(time_s, cuts), np.split(rounded, cuts)):
+        if np.isnan(part[0]):
+            points.append((float(at_s[0]), None))
+        else:
+            points += [(float(at_s[0]), 0.0), *zip(at_s.tolist(), part.tolist()), (float(at_s[-1]), 0.0)]
+    return points
+
+
 def _from_zero(series: dict[str, FloatArray]) -> tuple[float, float]:
-    return 0.0, max(1.0, *(float(values.max()) if len(values) else 0.0 for values in series.values()))
+    return 0.0, max(1.0, *(float(np.nan_to_num(values).max(initial=0.0)) for values in series.values()))

@@ -23,7 +23,7 @@ _MAX_HEAT_CELLS = 400
 # Longest events that are listed.
 _LISTED_EVENTS = 200
 # Columns of the time bins.
-_PEOPLE, _VIOLATING_PEOPLE, _VIOLATING_PAIRS, _FRAMES = range(4)
+_PEOPLE, _VIOLATING_PEOPLE, _VIOLATING_PAIRS, _FRAMES, _FRAMES_IN_METRES = range(5)
 
 
 class ReportCollector:
@@ -40,7 +40,7 @@ class ReportCollector:
         self._threshold_m = threshold_m
         self._calibrated = camera is not None
         self._bin_s = 0.5
-        self._bins = np.zeros((_TIME_BINS, 4))
+        self._bins = np.zeros((_TIME_BINS, 5))
         self._distances = np.zeros(_DISTANCE_BINS)
         self._heat = np.zeros((1, 1))
         self._heat_origin = np.zeros(2)
@@ -56,7 +56,9 @@ class ReportCollector:
             self._halve_time_bins()
         observed = result.tracks.observed
         row = self._bins[int(result.time_s / self._bin_s)]
-        row += (int(observed.sum()), len(result.violating_people), len(result.violating_pairs), 1)
+        row += (int(observed.sum()), 0, 0, 1, 0)
+        if result.in_metres:
+            row += (0, len(result.violating_people), len(result.violating_pairs), 0, 1)
         near = result.pairs.distance_m[result.pairs.distance_m < _DISTANCE_BINS * _DISTANCE_BIN_M]
         np.add.at(self._distances, (near / _DISTANCE_BIN_M).astype(np.int64), 1)
         places = result.ground.xy_m[observed & result.ground.valid]
@@ -82,16 +84,18 @@ class ReportCollector:
             worst_jpeg: still of the worst moment, people hidden, or None.
         """
         used = self._bins[:, _FRAMES] > 0
-        last = int(np.flatnonzero(used)[-1]) + 1 if used.any() else 0
-        frames = np.maximum(self._bins[:last, _FRAMES], 1)
-        series = self._bins[:last, :_FRAMES] / frames[:, None]
+        bins = self._bins[: int(np.flatnonzero(used)[-1]) + 1 if used.any() else 0]
+        people = bins[:, _PEOPLE] / np.maximum(bins[:, _FRAMES], 1)
+        in_metres = bins[:, _FRAMES_IN_METRES]
+        # A stretch without frames has nobody too close, as it has nobody; one without metres is not known.
+        measured = np.where((in_metres > 0) | (bins[:, _FRAMES] == 0), np.maximum(in_metres, 1), np.nan)
         write_page(
             path,
             summary,
-            time_s=(np.arange(last) + 0.5) * self._bin_s,
-            people=series[:, _PEOPLE],
-            violating_people=series[:, _VIOLATING_PEOPLE],
-            violating_pairs=series[:, _VIOLATING_PAIRS],
+            time_s=(np.arange(len(bins)) + 0.5) * self._bin_s,
+            people=people,
+            violating_people=bins[:, _VIOLATING_PEOPLE] / measured,
+            violating_pairs=bins[:, _VIOLATING_PAIRS] / measured,
             distance_counts=self._distances,
             distance_bin_m=_DISTANCE_BIN_M,
             threshold_m=self._threshold_m,
@@ -124,7 +128,7 @@ class ReportCollector:
         return sorted(self._events, key=lambda event: (-event.duration_s, event.event_id))[:_LISTED_EVENTS]
 
     def _halve_time_bins(self) -> None:
-        halved = self._bins.reshape(_TIME_BINS // 2, 2, 4).sum(axis=1)
+        halved = self._bins.reshape(_TIME_BINS // 2, 2, self._bins.shape[1]).sum(axis=1)
         self._bins = np.vstack([halved, np.zeros_like(halved)])
         self._bin_s *= 2
 

@@ -38,7 +38,7 @@ def write_page(
         path: of the file.
         summary: as in summary.json.
         time_s: (T,) centres of the time bins.
-        people, violating_people, violating_pairs: (T,) means over the frames of each bin.
+        people, violating_people, violating_pairs: (T,) means over the frames of each bin; NaN where not measured.
         distance_counts: pair measurements in bins of ``distance_bin_m`` from 0.
         distance_bin_m, threshold_m: metres.
         heat: (rows, columns) frames in which somebody was on each cell, row 0 at the smallest y; None uncalibrated.

@@ -32,6 +32,7 @@ class _Running:
 
     uid: str
     minute_utc_s: int
+    in_metres: bool
     passed_before: tuple[int, int]
     watched_s: float = 0.0
     taken_s: float = 0.0
@@ -49,7 +50,8 @@ class MinuteAggregator:
     """Sums up one camera's frames minute by minute of the clock; seconds are frame time.
 
     ``add`` is called by the pipeline and ``take`` by the writer, each in its own thread. When the clock is set back, a
-    minute that was there before begins anew under another uid; readers add the parts up.
+    minute that was there before begins anew under another uid; readers add the parts up. When the camera's calibration
+    ceases to hold, or holds again, the minute goes on as another part: one has figures in metres, the other has none.
     """
 
     def __init__(self, camera: str, config: MetricsConfig, new_uid: Callable[[], str]) -> None:
@@ -86,11 +88,12 @@ class MinuteAggregator:
             if self._running is not None and 0 < step_s <= _MAX_STEP_S:
                 self._integrate(self._running, step_s)
             minute_utc_s = int(utc_s // 60) * 60
-            if self._running is None or self._running.minute_utc_s != minute_utc_s:
+            running = self._running
+            if running is None or (running.minute_utc_s, running.in_metres) != (minute_utc_s, result.in_metres):
                 self._finish()
-                self._running = _Running(self._new_uid(), minute_utc_s, self._passed())
-            self._look(self._running, result)
-            idle_s = self._running.watched_s - self._running.taken_s
+                running = self._running = _Running(self._new_uid(), minute_utc_s, result.in_metres, self._passed())
+            self._look(running, result)
+            idle_s = running.watched_s - running.taken_s
             self._changed = self._changed or bool(result.tracks.observed.any()) or idle_s >= _IDLE_S
 
     def take(self) -> tuple[list[MinuteAggregate], Optional[MinuteAggregate]]:
@@ -133,7 +136,7 @@ class MinuteAggregator:
         """Keep what this frame shows."""
         seen = result.tracks.observed
         located = seen & result.ground.valid
-        self._inside = self._region.count(result)
+        self._inside = self._region.count(result) or 0
         self._violating = (len(result.violating_people), len(result.violating_pairs))
         cells = np.clip(np.floor(result.ground.xy_m[located] / CELL_M), -_FARTHEST_CELL, _FARTHEST_CELL)
         self._cells = [(int(x), int(y)) for x, y in cells]
@@ -151,27 +154,38 @@ class MinuteAggregator:
         return int(line["in"]), int(line["out"])
 
     def _aggregate(self, running: _Running) -> MinuteAggregate:
-        passed = None if self._passages is None else self._passed()
-        density = None
-        if self._region.area_m2 and running.watched_s > 0:
-            density = running.person_s / running.watched_s / self._region.area_m2
+        in_metres = running.in_metres
+        is_counted = self._region.is_known(in_metres=in_metres)
+        passed_in, passed_out = self._passed_since(running)
         return MinuteAggregate(
             running.uid,
             self._camera,
             running.minute_utc_s,
             running.watched_s,
-            len(running.people),
-            len(running.violating_people),
-            len(running.violating_pairs),
-            running.person_s,
-            running.exposed_person_s,
-            running.violating_pair_s,
-            running.occupancy_max,
-            density,
-            None if passed is None else passed[0] - running.passed_before[0],
-            None if passed is None else passed[1] - running.passed_before[1],
-            dict(running.heat),
+            people=len(running.people),
+            violating_people=len(running.violating_people) if in_metres else None,
+            violating_pairs=len(running.violating_pairs) if in_metres else None,
+            person_s=running.person_s if is_counted else None,
+            exposed_person_s=running.exposed_person_s if in_metres else None,
+            violating_pair_s=running.violating_pair_s if in_metres else None,
+            occupancy_max=running.occupancy_max if is_counted else None,
+            density_per_m2=self._density_per_m2(running),
+            passed_in=passed_in,
+            passed_out=passed_out,
+            heat=dict(running.heat),
         )
+
+    def _density_per_m2(self, running: _Running) -> Optional[float]:
+        if not self._region.area_m2 or not running.in_metres or running.watched_s <= 0:
+            return None
+        return running.person_s / running.watched_s / self._region.area_m2
+
+    def _passed_since(self, running: _Running) -> tuple[Optional[int], Optional[int]]:
+        """Return the passages of the line, in and out, in this part of a minute."""
+        if self._passages is None or not running.in_metres:
+            return None, None
+        (now_in, now_out), (before_in, before_out) = self._passed(), running.passed_before
+        return now_in - before_in, now_out - before_out
 
 
 def _places(config: MetricsConfig) -> tuple[Region, Optional[SceneMetrics]]:

@@ -46,19 +46,21 @@ class StoredEvent:
 class MinuteAggregate:
     """Figures on one camera and one minute of the clock, or on the part of it that was watched.
 
+    What needs metres is None where the camera had no calibration that holds: it was not measured, which is not 0.
+
     Attributes:
         uid: of this part; a minute has several parts after a restart or a step of the clock.
         camera: its name.
         minute_utc_s: start of the minute.
         watched_s: seconds of frame time that the figures are about.
-        people, violating_people: how many different ones were seen, and were too close.
-        violating_pairs: how many different pairs were too close.
-        person_s: people in the region times seconds.
-        exposed_person_s, violating_pair_s: people and pairs too close, times seconds.
-        occupancy_max: most people in the region at once.
-        density_per_m2: mean; None without a region.
-        passed_in, passed_out: passages of the line; None without one.
-        heat: cell (x, y), of ``CELL_M``, cell (0, 0) starts at 0 m, to person-seconds in it.
+        people: how many different ones were seen.
+        violating_people, violating_pairs: how many different people and pairs were too close; None without metres.
+        person_s: people in the region times seconds; None with a region and without metres.
+        exposed_person_s, violating_pair_s: people and pairs too close, times seconds; None without metres.
+        occupancy_max: most people in the region at once; None with a region and without metres.
+        density_per_m2: mean; None without a region or metres.
+        passed_in, passed_out: passages of the line; None without one or metres.
+        heat: cell (x, y), of ``CELL_M``, cell (0, 0) starts at 0 m, to person-seconds in it; empty without metres.
     """
 
     uid: str
@@ -66,21 +68,21 @@ class MinuteAggregate:
     minute_utc_s: int
     watched_s: float
     people: int
-    violating_people: int
-    violating_pairs: int
-    person_s: float
-    exposed_person_s: float
-    violating_pair_s: float
-    occupancy_max: int
+    violating_people: Optional[int]
+    violating_pairs: Optional[int]
+    person_s: Optional[float]
+    exposed_person_s: Optional[float]
+    violating_pair_s: Optional[float]
+    occupancy_max: Optional[int]
     density_per_m2: Optional[float] = None
     passed_in: Optional[int] = None
     passed_out: Optional[int] = None
     heat: dict[tuple[int, int], float] = field(default_factory=dict)
 
     @property
-    def occupancy_mean(self) -> float:
-        """People in the region on average over the time watched."""
-        return self.person_s / self.watched_s if self.watched_s > 0 else 0.0
+    def occupancy_mean(self) -> Optional[float]:
+        """People in the region on average over the time watched; None where that was not measured."""
+        return mean_over(self.person_s, self.watched_s)
 
 
 @dataclass(frozen=True)
@@ -116,20 +118,30 @@ class Bucket:
         watched_s: seconds that were watched, all cameras together.
         events: violation events that started in it.
         occupancy_mean, occupancy_max, density_per_m2, person_s, exposed_person_s, violating_pair_s, passed_in,
-            passed_out: as in ``MinuteAggregate``, means weighted by the time watched.
+            passed_out: as in ``MinuteAggregate``, means weighted by the time that they were measured; None where
+            nothing was.
+        counted_s: seconds of those watched that ``occupancy_mean``, ``occupancy_max`` and ``person_s`` are about.
+        measured_s: seconds of those watched that ``exposed_person_s`` and ``violating_pair_s`` are about: with metres.
     """
 
     start_utc_s: int
     watched_s: float
     events: int
-    occupancy_mean: float
-    occupancy_max: int
+    occupancy_mean: Optional[float]
+    occupancy_max: Optional[int]
     density_per_m2: Optional[float]
-    person_s: float
-    exposed_person_s: float
-    violating_pair_s: float
+    person_s: Optional[float]
+    exposed_person_s: Optional[float]
+    violating_pair_s: Optional[float]
     passed_in: Optional[int]
     passed_out: Optional[int]
+    counted_s: float
+    measured_s: float
+
+    @property
+    def exposed_mean(self) -> Optional[float]:
+        """People who were too close on average over the time with metres; None where there was none."""
+        return mean_over(self.exposed_person_s, self.measured_s)
 
 
 @dataclass(frozen=True)
@@ -146,6 +158,11 @@ class HeatMap:
     x_m: float
     y_m: float
     person_s: FloatArray
+
+
+def mean_over(person_s: Optional[float], seconds: float) -> Optional[float]:
+    """Return people on average over ``seconds``; None where person-seconds were not measured, or for no time."""
+    return None if person_s is None or seconds <= 0 else person_s / seconds
 
 
 def pack_heat(heat: dict[tuple[int, int], float]) -> bytes:

@@ -51,6 +51,26 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ),
     ("CREATE INDEX minute_by_camera ON minute (camera, minute_utc_s, seq)",),
     ("ALTER TABLE run ADD COLUMN watched_utc_s REAL",),
+    (
+        # What needs metres is NULL where it was not measured; SQLite takes NOT NULL back in a new table only.
+        """CREATE TABLE minute_anew (
+            seq INTEGER PRIMARY KEY AUTOINCREMENT, uid TEXT NOT NULL UNIQUE, camera TEXT NOT NULL,
+            minute_utc_s INTEGER NOT NULL, watched_s REAL NOT NULL, people INTEGER NOT NULL,
+            violating_people INTEGER, violating_pairs INTEGER, person_s REAL,
+            exposed_person_s REAL, violating_pair_s REAL, occupancy_max INTEGER,
+            density_per_m2 REAL, passed_in INTEGER, passed_out INTEGER, heat BLOB NOT NULL,
+            closed INTEGER NOT NULL
+        )""",
+        "INSERT INTO minute_anew SELECT * FROM minute ORDER BY seq",
+        # A number of a row that was deleted is not given again, as before.
+        "DELETE FROM sqlite_sequence WHERE name = 'minute_anew'",
+        "INSERT INTO sqlite_sequence (name, seq) SELECT 'minute_anew', seq FROM sqlite_sequence WHERE name = 'minute'",
+        "DROP TABLE minute",
+        "ALTER TABLE minute_anew RENAME TO minute",
+        "CREATE INDEX minute_by_time ON minute (minute_utc_s, seq)",
+        "CREATE INDEX minute_unfinished ON minute (seq) WHERE closed = 0",
+        "CREATE INDEX minute_by_camera ON minute (camera, minute_utc_s, seq)",
+    ),
 )
 SCHEMA_VERSION = len(MIGRATIONS)
 

@@ -13,7 +13,16 @@ from typing import Any, Optional
 
 from edge_app.errors import UserError
 from edge_app.sinks import StatusNotice
-from edge_app.storage.rows import Bucket, HeatMap, MinuteAggregate, StoredAlert, StoredEvent, heat_map, unpack_heat
+from edge_app.storage.rows import (
+    Bucket,
+    HeatMap,
+    MinuteAggregate,
+    StoredAlert,
+    StoredEvent,
+    heat_map,
+    mean_over,
+    unpack_heat,
+)
 from edge_app.storage.schema import open_for_reading, open_for_writing
 
 log = logging.getLogger(__name__)
@@ -27,6 +36,13 @@ _CAMERAS = """WITH RECURSIVE found (name) AS (
         SELECT MIN(camera) FROM {table}
         UNION ALL SELECT (SELECT MIN(camera) FROM {table} WHERE camera > found.name) FROM found WHERE name IS NOT NULL
     ) SELECT name FROM found WHERE name IS NOT NULL"""
+# Of a stretch of time. What is NULL was not measured: it adds nothing, and its time does not count for means.
+_FIGURES = """SUM(watched_s) AS watched_s, SUM(person_s) AS person_s, SUM(exposed_person_s) AS exposed_person_s,
+    SUM(violating_pair_s) AS violating_pair_s, MAX(occupancy_max) AS occupancy_max,
+    SUM(density_per_m2 * watched_s) / SUM(CASE WHEN density_per_m2 IS NOT NULL THEN watched_s END) AS density_per_m2,
+    SUM(passed_in) AS passed_in, SUM(passed_out) AS passed_out,
+    SUM(CASE WHEN person_s IS NULL THEN 0.0 ELSE watched_s END) AS counted_s,
+    SUM(CASE WHEN exposed_person_s IS NULL THEN 0.0 ELSE watched_s END) AS measured_s"""
 
 
 @dataclass(frozen=True)
@@ -163,11 +179,7 @@ class Store:
         event_where, event_values = within.where("start_utc_s")
         with self._reading() as connection:
             rows = connection.execute(
-                f"""SELECT minute_utc_s / {bucket_s} * {bucket_s} AS start, SUM(watched_s) AS watched_s,
-                    SUM(person_s) AS person_s, SUM(exposed_person_s) AS exposed_person_s,
-                    SUM(violating_pair_s) AS violating_pair_s, MAX(occupancy_max) AS occupancy_max,
-                    SUM(density_per_m2 * watched_s) / SUM(CASE WHEN density_per_m2 IS NULL THEN NULL ELSE watched_s END)
-                    AS density_per_m2, SUM(passed_in) AS passed_in, SUM(passed_out) AS passed_out
+                f"""SELECT minute_utc_s / {bucket_s} * {bucket_s} AS start, {_FIGURES}
                     FROM minute WHERE {where} GROUP BY start""",
                 values,
             ).fetchall()
@@ -383,13 +395,13 @@ def _buckets(rows: list[sqlite3.Row], events: dict[int, int]) -> list[Bucket]:
     for start in sorted(watched.keys() | events.keys()):
         row = watched.get(start)
         if row is None:
-            found.append(Bucket(start, 0.0, events[start], 0.0, 0, None, 0.0, 0.0, 0.0, None, None))
+            found.append(Bucket(start, 0.0, events[start], *(None,) * 8, counted_s=0.0, measured_s=0.0))
             continue
-        mean = row["person_s"] / row["watched_s"] if row["watched_s"] > 0 else 0.0
         found.append(
             Bucket(
-                start, row["watched_s"], events.get(start, 0), mean, row["occupancy_max"], row["density_per_m2"],
-                row["person_s"], row["exposed_person_s"], row["violating_pair_s"], row["passed_in"], row["passed_out"],
+                start, row["watched_s"], events.get(start, 0), mean_over(row["person_s"], row["counted_s"]),
+                row["occupancy_max"], row["density_per_m2"], row["person_s"], row["exposed_person_s"],
+                row["violating_pair_s"], row["passed_in"], row["passed_out"], row["counted_s"], row["measured_s"],
             )
         )  # fmt: skip
     return found

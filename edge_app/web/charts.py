@@ -92,13 +92,12 @@ def people_chart(buckets: Sequence[Bucket], stretch: Stretch, nonce: str) -> str
     """Draw people over time: on average, at most, and too close on average; for wide and for narrow screens.
 
     Args:
-        buckets: oldest first; where one is missing the lines are interrupted.
+        buckets: oldest first; where one is missing, or a figure was not measured, the lines are interrupted.
         stretch: of time that is drawn.
         nonce: what allows the chart's styles in this answer.
     """
-    most = max((bucket.occupancy_max for bucket in buckets), default=0)
+    most = max((bucket.occupancy_max for bucket in buckets if bucket.occupancy_max is not None), default=0)
     bucket_s = stretch.bucket_s
-    exposed = [bucket.exposed_person_s / bucket.watched_s if bucket.watched_s else 0.0 for bucket in buckets]
 
     def draw(size: Size) -> str:
         labels = stretch.labels(size.most_labels)
@@ -114,8 +113,8 @@ def people_chart(buckets: Sequence[Bucket], stretch: Stretch, nonce: str) -> str
         chart.x_labels = [start_s + bucket_s / 2 for start_s in labels]
         chart.y_labels = axis_marks(most)
         chart.add("on average", _points(buckets, [bucket.occupancy_mean for bucket in buckets], bucket_s))
-        chart.add("too close, on average", _points(buckets, exposed, bucket_s))
-        chart.add("at most", _points(buckets, [float(bucket.occupancy_max) for bucket in buckets], bucket_s))
+        chart.add("too close, on average", _points(buckets, [bucket.exposed_mean for bucket in buckets], bucket_s))
+        chart.add("at most", _points(buckets, [bucket.occupancy_max for bucket in buckets], bucket_s))
         return str(chart.render(is_unicode=True))
 
     return _for_both(draw, nonce)
@@ -140,13 +139,13 @@ def events_chart(buckets: Sequence[Bucket], stretch: Stretch, nonce: str) -> str
     return _for_both(draw, nonce)
 
 
-def _points(buckets: Sequence[Bucket], values: Sequence[float], bucket_s: int) -> list[_Point]:
+def _points(buckets: Sequence[Bucket], values: Sequence[Optional[float]], bucket_s: int) -> list[_Point]:
     points: list[_Point] = []
     for bucket, value in zip(buckets, values):
         middle = bucket.start_utc_s + bucket_s / 2
         if points and middle - points[-1][0] > 1.5 * bucket_s:
             points.append((points[-1][0] + 1, None))
-        points.append((middle, round(value, 2)))
+        points.append((middle, None if value is None else round(value, 2)))
     return points
 
 

@@ -85,8 +85,9 @@ def _now(snapshot: Snapshot) -> dict[str, Any]:
         "sequence": snapshot.sequence,
         "time_s": round(result.time_s, 3),
         "people": int(result.tracks.observed.sum()),
-        "people_too_close": len(violating),
-        "pairs_too_close": len(result.violating_pairs),
+        # Nobody knows without metres.
+        "people_too_close": len(violating) if result.in_metres else None,
+        "pairs_too_close": len(result.violating_pairs) if result.in_metres else None,
         "nearest_m": round(float(result.pairs.distance_m.min()), 2) if len(result.pairs) else None,
         "positions": [
             {

@@ -151,7 +151,7 @@ def test_no_metres_are_claimed_while_the_camera_looks_elsewhere(frames, referenc
     feet = camera.ground_to_image(np.array([[0.0, 6.0], [1.0, 6.0]]))
     bbox = np.column_stack([feet - np.array([20.0, 150.0]), feet + np.array([20.0, 0.0])]).astype(np.float32)
     people = Detections(bbox, np.full(2, 0.9, np.float32))
-    notices, measured, closed = [], [], []
+    notices, measured, known, closed = [], [], [], []
     for index in range(60):
         image = frames[index % len(frames)]
         frame = Frame(turned(image, right=0.05) if index >= 20 else image, index, float(index))
@@ -159,11 +159,14 @@ def test_no_metres_are_claimed_while_the_camera_looks_elsewhere(frames, referenc
         notices += [change] if change else []
         result = pipeline.interpret(index, frame.time_s, people)
         measured.append(len(result.pairs))
+        known.append(result.in_metres)
         closed += result.closed_events
     assert [ok for ok, _ in notices] == [False]
     assert "calibrate it again" in notices[0][1]
     assert measured[10] == 1
     assert measured[-1] == 0
+    assert all(known[:20])
+    assert known.count(False) == pipeline.moved_s  # a frame is a second
     assert len(closed) == 1  # the event ends with the claim
     assert 15 < pipeline.moved_s < 40
     again = Pipeline(Config(calibration=tmp_path / "camera.yaml"), NoModel(), camera)

@@ -7,7 +7,7 @@ import pytest
 
 from edge_app.records import ViolationEvent
 from edge_app.report import ReportCollector
-from edge_app.report.charts import minutes
+from edge_app.report.charts import minutes, time_chart
 from tests.edge_app.scenes import CAMERA, results_of
 from tests.edge_app.web.chromium import open_chromium
 
@@ -77,6 +77,34 @@ def test_an_uncalibrated_report_claims_no_distance(tmp_path):
     assert "too close" not in page
 
 
+def test_who_is_too_close_has_a_gap_while_no_metres_are_known(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("edge_app.report.page.time_chart", lambda time_s, series: drawn.append(series) or "")
+    report = collector()
+    people = [[0.0, 6.0], [1.0, 6.0]]
+    here, moved = results_of(people, frames=30), results_of(people, frames=30, camera=None)
+    # The time bins are of half a second; the camera is moved for the second and the half of the third.
+    for result in here:
+        report.add(moved[result.index] if 5 <= result.index < 12 else result)
+    written(tmp_path, report)
+    in_view, too_close, pairs = (*drawn[0].values(), *drawn[1].values())
+    np.testing.assert_allclose(in_view, [0.0 + 2 * 3 / 5, 2, 2, 2, 2, 2])
+    # The third is about its measured part.
+    np.testing.assert_allclose(too_close, [2 * 3 / 5, np.nan, 2, 2, 2, 2])
+    np.testing.assert_allclose(pairs, [3 / 5, np.nan, 1, 1, 1, 1])
+
+
+def test_a_line_of_the_report_is_interrupted_where_nothing_was_measured():
+    time_s, nan = np.arange(6.0), np.nan
+
+    def lines(*values):
+        return len(re.findall('<path d="[^"]*" class="line reactive', time_chart(time_s, {"pairs": np.array(values)})))
+
+    assert lines(1.0, 2.0, 1.0, 1.0, 2.0, 1.0) == 1
+    assert lines(1.0, 2.0, nan, nan, 2.0, 1.0) == 2
+    assert lines(*[nan] * 6) == 0
+
+
 def test_the_heat_map_counts_people_where_they_stand():
     report = collector()
     results = results_of([[0.0, 6.0], [3.0, 9.0]])
@@ -103,7 +131,7 @@ def test_a_long_video_keeps_its_means_in_the_same_memory(tmp_path):
     for index in range(5000):
         report.add(type(one)(**{**vars(one), "index": index, "time_s": index * 1.0}))
     bins = report.state()["bins"]
-    assert bins.shape == (240, 4)
+    assert bins.shape == (240, 5)
     assert bins[:, 3].sum() == 5000
     used = bins[:, 3] > 0
     np.testing.assert_allclose(bins[used, 0] / bins[used, 3], 1.0)

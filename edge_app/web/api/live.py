@@ -52,13 +52,13 @@ class ClosePair(Section):
 
 
 class Now(Section):
-    """The newest frame."""
+    """The newest frame; who is too close is null without a calibration that holds."""
 
     sequence: int
     time_s: float
     people: int
-    people_too_close: int
-    pairs_too_close: int
+    people_too_close: Optional[int]
+    pairs_too_close: Optional[int]
     nearest_m: Optional[float]
     positions: tuple[Person, ...]
     close_pairs: tuple[ClosePair, ...]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from datetime import datetime, timezone
 from typing import Any, Literal, Optional
 
@@ -12,6 +13,7 @@ from pydantic import Field, model_validator
 from werkzeug.datastructures import MultiDict
 
 from edge_app.errors import UserError
+from edge_app.storage.rows import mean_over
 from edge_app.storage.store import TimeRange
 from edge_app.web.api.history import CURSOR
 from edge_app.web.api.operation import CameraQuery, read_query
@@ -27,6 +29,8 @@ _BUCKETS = ((2 * _HOUR, 60), (8 * _HOUR, 300), (2 * _DAY, 1800), (14 * _DAY, 6 *
 # With a history that is no longer the page begins with the last hour.
 _FEW_HOURS = 3 * _HOUR
 _PAGE = 25
+# A dash alone says nothing to who can't see it.
+_NOT_MEASURED = Markup('<span role="img" aria-label="not measured" title="not measured">–</span>')
 _FIELDS = ("camera", "span", "from", "to", "min_duration_s", "max_distance_m", "together")
 
 
@@ -87,6 +91,7 @@ def add_history(pages: Blueprint, site: Site) -> None:
     pages.add_app_template_filter(local_time, "local_time")
     pages.add_app_template_filter(local_minute, "local_minute")
     pages.add_app_template_filter(duration, "duration")
+    pages.add_app_template_filter(figure, "figure")
 
 
 def local_time(utc_s: float) -> str:
@@ -99,8 +104,15 @@ def local_minute(utc_s: float) -> str:
     return datetime.fromtimestamp(utc_s).strftime("%Y-%m-%d %H:%M")
 
 
-def duration(seconds: float) -> str:
-    """Write a duration for people."""
+def figure(value: Optional[float], form: str = "%d") -> str:
+    """Write a figure in a printf form; a dash where it was not measured."""
+    return _NOT_MEASURED if value is None else form % value
+
+
+def duration(seconds: Optional[float]) -> str:
+    """Write a duration for people; a dash where it was not measured."""
+    if seconds is None:
+        return _NOT_MEASURED
     whole = round(seconds)
     if whole < 60:
         return f"{seconds:.1f} s"
@@ -140,14 +152,22 @@ def _shown(site: Site, query: HistoryQuery) -> dict[str, Any]:
         "people_chart": Markup(people_chart(buckets, stretch, style_nonce())) if buckets else None,
         "events_chart": Markup(events_chart(buckets, stretch, style_nonce())) if buckets else None,
         "watched_s": watched_s,
-        "mean": sum(bucket.person_s for bucket in buckets) / watched_s if watched_s else 0.0,
-        "most": max((bucket.occupancy_max for bucket in buckets), default=0),
-        "exposed_s": sum(bucket.exposed_person_s for bucket in buckets),
+        "unmeasured_s": watched_s - sum(bucket.measured_s for bucket in buckets),
+        "mean": mean_over(_sum(bucket.person_s for bucket in buckets), sum(bucket.counted_s for bucket in buckets)),
+        "most": max((bucket.occupancy_max for bucket in buckets if bucket.occupancy_max is not None), default=None),
+        "exposed_s": _sum(bucket.exposed_person_s for bucket in buckets),
+        "has_line": any(bucket.passed_in is not None for bucket in buckets),
         "heat": heat_plan(site.heat(within)),
         "page": page,
         "next_page": url_for("pages.history", **{**sent, "cursor": page.next_cursor}) if page.next_cursor else None,
         "iso": {"from": _iso(start_s), "to": _iso(end_s), **({"camera": query.camera} if query.camera else {})},
     }
+
+
+def _sum(values: Iterable[Optional[float]]) -> Optional[float]:
+    """Add up what was measured; None where nothing was."""
+    measured = [value for value in values if value is not None]
+    return sum(measured) if measured else None
 
 
 def _filled(sent: MultiDict[str, str]) -> MultiDict[str, str]:

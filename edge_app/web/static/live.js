@@ -2,6 +2,7 @@
 
 const byId = (id) => document.getElementById(id);
 const put = (id, text) => { const element = byId(id); if (element && element.textContent !== text) element.textContent = text; };
+const count = (value) => (value === null ? "–" : String(value));
 const metres = (value, digits) => (value === null || value === undefined ? "–" : `${value.toFixed(digits)} m`);
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
@@ -38,8 +39,8 @@ function showState() {
   put("events-total", String(state.events_total));
   if (!state.now) return;
   put("people", String(state.now.people));
-  put("too-close", String(state.now.people_too_close));
-  put("pairs", String(state.now.pairs_too_close));
+  put("too-close", count(state.now.people_too_close));
+  put("pairs", count(state.now.pairs_too_close));
   put("nearest", metres(state.now.nearest_m, 1));
   byId("too-close-card")?.classList.toggle("alarm", state.now.people_too_close > 0);
 }

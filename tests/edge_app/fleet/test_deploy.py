@@ -7,14 +7,17 @@ import re
 import shutil
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 from paho.mqtt import client as paho
 
+from edge_app.delivery.messages import minute_message, parse_message
 from edge_app.fleet.database import FleetDatabase
 from tests.edge_app.delivery.broker import Broker, free_port
+from tests.edge_app.storage.made import WITHOUT_METRES, minute
 from tests.edge_app.test_live import wait_until
 
 FLEET = Path(__file__).parents[3] / "deploy" / "fleet"
@@ -177,6 +180,45 @@ def test_the_broker_lets_each_device_say_only_what_is_its_own(tmp_path):
         broker.kill()
 
 
+def _sql_of(panel):
+    """What Grafana asks for the device gate-1 and the last day, in hours."""
+    (target,) = panel["targets"]
+    sql = re.sub(r"\$__timeFilter\((\w+)\)", r"\1 BETWEEN now() - interval '1 day' AND now()", target["rawSql"])
+    sql = re.sub(r"\$__timeGroup\((\w+), \$__interval\)", r"date_trunc('hour', \1)", sql)
+    sql = sql.replace("${device:sqlstring}", "'gate-1'")
+    assert "$" not in sql, panel["title"]
+    return sql
+
+
+def test_panels_take_minutes_without_metres_for_not_measured(postgres):
+    pytest.importorskip("psycopg")
+    panels = {p["title"]: p for p in json.loads((FLEET / "grafana/dashboards/fleet.json").read_text())["panels"]}
+    hours = ("Exposure by device", "Occupancy by device and camera")
+    now_s = time.time()
+    without = minute(0, start=int(now_s) - 7200, **WITHOUT_METRES)
+    half = [replace(without, uid="m1", minute_utc_s=int(now_s)), minute(2, start=int(now_s))]
+    database = FleetDatabase(postgres.url)
+
+    def store(minutes):
+        database.store(parse_message(minute_message("gate-1", one).payload.encode()) for one in minutes)
+
+    def shown():
+        return [
+            database.query(_sql_of(panels["Exposure"])),
+            *([r[2] for r in database.query(_sql_of(panels[h]))] for h in hours),
+        ]
+
+    try:
+        store([without])
+        assert shown() == [[(None,)], [None], [None]]
+        assert panels["Exposure"]["fieldConfig"]["defaults"]["noValue"] == "not measured"
+        store(half)
+        assert shown() == [[(20.0,)], [None, 20.0], [None, 1.5]]
+    finally:
+        database._connection.execute("TRUNCATE minute, device")
+        database.close()
+
+
 def test_every_query_of_the_dashboard_runs_on_the_receivers_tables(postgres):
     pytest.importorskip("psycopg")
     board = json.loads((FLEET / "grafana" / "dashboards" / "fleet.json").read_text())
@@ -186,12 +228,7 @@ def test_every_query_of_the_dashboard_runs_on_the_receivers_tables(postgres):
     try:
         for panel in board["panels"]:
             assert panel["datasource"]["uid"] == source["datasources"][0]["uid"]
-            (target,) = panel["targets"]
-            sql = re.sub(r"\$__timeFilter\((\w+)\)", r"\1 BETWEEN now() - interval '1 day' AND now()", target["rawSql"])
-            sql = re.sub(r"\$__timeGroup\((\w+), \$__interval\)", r"date_trunc('hour', \1)", sql)
-            sql = sql.replace("${device:sqlstring}", "'gate-1'")
-            assert "$" not in sql, panel["title"]
-            database.query(sql)
+            database.query(_sql_of(panel))
         (variable,) = board["templating"]["list"]
         assert ("gate-1",) in database.query(variable["query"])
     finally:

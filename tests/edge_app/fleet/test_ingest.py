@@ -14,13 +14,13 @@ from click.testing import CliRunner
 from paho.mqtt import client as paho
 
 from edge_app.cli import cli
-from edge_app.delivery.messages import event_message, message_schema, minute_message
+from edge_app.delivery.messages import event_message, message_schema, minute_message, parse_message
 from edge_app.errors import UserError
 from edge_app.fleet import ingest as ingest_module
-from edge_app.fleet.database import FleetDatabase, RefusedMessage, StoreResult
+from edge_app.fleet.database import MIGRATIONS, FleetDatabase, RefusedMessage, StoreResult
 from edge_app.fleet.ingest import FleetIngest, IngestOptions, _Taken
 from tests.edge_app.fleet.outage import Site
-from tests.edge_app.storage.made import event, minute
+from tests.edge_app.storage.made import WITHOUT_METRES, event, minute
 from tests.edge_app.test_live import wait_until
 
 
@@ -121,6 +121,48 @@ def test_a_message_is_stored_once_and_confirmed_each_time_it_comes(ingest, devic
     ]
     assert rows("SELECT heat->1->>2 FROM minute") == [("30.0",)]
     assert (receiver.stored, receiver.doubled, receiver.refused) == (2, 2, 0)
+
+
+@pytest.mark.parametrize("how", ["null", "left out"])
+def test_a_minute_without_metres_has_no_figures_there_and_an_older_device_s_minute_has_them(how, ingest, device, rows):
+    receiver = ingest()
+    without = json.loads(minute_message("dev", minute(1, **WITHOUT_METRES, heat={})).payload)
+    assert without["exposed_person_s"] is None
+    if how == "left out":
+        without = {name: value for name, value in without.items() if name not in WITHOUT_METRES}
+    device.send(json.dumps(without), "minute")
+    # An older device has always sent all of them.
+    device.send(minute_message("dev", minute(2)).payload, "minute")
+    wait_until(lambda: len(device.confirmed()) == 2)
+    figures = ", ".join(WITHOUT_METRES)
+    assert rows(f"SELECT {figures} FROM minute ORDER BY id") == [(None,) * 6, (2, 1, 90.0, 20.0, 10.0, 3)]
+    assert rows("SELECT people FROM minute ORDER BY id") == [(3,), (3,)]
+    assert receiver.refused == 0
+
+
+def test_an_older_fleet_database_keeps_its_minutes_and_takes_those_without_metres(postgres):
+    psycopg = pytest.importorskip("psycopg")
+    url = postgres.url.replace("/postgres", "/older")
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE older")
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE schema_version (version integer NOT NULL)")
+        for number in (1, 2):
+            connection.execute(MIGRATIONS[number - 1])
+            connection.execute("INSERT INTO schema_version VALUES (%s)", (number,))
+        connection.execute(
+            """INSERT INTO minute VALUES ('old', 'dev', 'door', now(), 60, 3, 0, 0, 90, 0, 0, 3, NULL, NULL, NULL, 0.5,
+            '[]', now())"""
+        )
+    for _ in range(2):
+        database = FleetDatabase(url)
+        database.store([parse_message(minute_message("dev", minute(1, **WITHOUT_METRES)).payload.encode())])
+        assert database.query("SELECT id, violating_people, exposed_person_s FROM minute ORDER BY id") == [
+            ("old", 0, 0.0), ("run-m1", None, None),
+        ]  # fmt: skip
+        assert database.query("SELECT count(*) FROM pg_indexes WHERE tablename = 'minute'") == [(3,)]
+        assert database.query("SELECT max(version) FROM schema_version") == [(len(MIGRATIONS),)]
+        database.close()
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,12 @@ from tests.edge_app.scenes import results_of
 NOON = 1_767_268_800.0  # 2026-01-01 12:00:00 UTC
 
 
+# Of a minute without a calibration that holds: with a region, so that the people in it are not known either.
+WITHOUT_METRES = dict.fromkeys(
+    ("violating_people", "violating_pairs", "person_s", "exposed_person_s", "violating_pair_s", "occupancy_max")
+)
+
+
 def event(number=0, camera="door", start=NOON, seconds=4.0, **more):
     values = {"id_a": 1, "id_b": 2, "min_distance_m": 0.8, "mean_distance_m": 1.2, "same_group": False, **more}
     return StoredEvent(f"run-{number}", camera, start, start + seconds, seconds, **values)

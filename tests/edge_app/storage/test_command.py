@@ -48,7 +48,7 @@ def test_a_backup_of_a_running_writer_is_whole_and_can_be_restored(tmp_path, con
     assert Store(config.path).events().total == 2
     assert "the former one is" in storage("restore", copy, "--config", configured)
     assert Store(config.path).events().total == 1
-    assert "intact, schema 4, 1 in event" in storage("check", "--config", configured)
+    assert "intact, schema 5, 1 in event" in storage("check", "--config", configured)
 
 
 def test_a_restored_database_is_not_overwritten_by_the_log_of_the_former_one(tmp_path, config, store):

@@ -11,6 +11,7 @@ import pytest
 
 from edge_app.alerts.rules import SETTLE_S
 from edge_app.config import Config, MetricsConfig
+from edge_app.delivery.messages import parse_message
 from edge_app.errors import UserError
 from edge_app.sinks import StatusNotice
 from edge_app.storage import Store
@@ -86,9 +87,43 @@ def test_a_clock_that_is_set_back_makes_another_part_of_the_same_minute():
     assert sum(m.watched_s for m in minutes) == pytest.approx(6.0)
 
 
-def test_people_without_a_calibration_are_counted_but_have_no_place():
-    (minute,) = aggregated(results_of([[0.0, 6.0]], camera=None), lambda r: NOON + r.time_s)
-    assert (minute.people, minute.occupancy_max, minute.heat) == (1, 1, {})
+def figures_in_metres(minute):
+    return (
+        minute.violating_people, minute.violating_pairs, minute.exposed_person_s, minute.violating_pair_s,
+        minute.density_per_m2, minute.passed_in, minute.passed_out,
+    )  # fmt: skip
+
+
+def test_people_without_a_calibration_are_counted_and_nothing_is_said_in_metres():
+    results = results_of([[0.0, 6.0], [1.0, 6.0]], frames=51, camera=None)
+    (minute,) = aggregated(results, lambda r: NOON + r.time_s, line_m=[(0.0, 0.0), (0.0, 10.0)])
+    assert (minute.people, minute.occupancy_max, minute.heat) == (2, 2, {})
+    assert (minute.watched_s, minute.person_s) == (pytest.approx(5.0), pytest.approx(9.6))
+    assert figures_in_metres(minute) == (None,) * 7
+
+
+def test_who_is_in_a_region_is_not_known_without_a_calibration():
+    results = results_of([[0.0, 6.0]], frames=51, camera=None)
+    (minute,) = aggregated(results, lambda r: NOON + r.time_s, region_m=[(-0.5, 4.0), (0.5, 4.0), (0.5, 8.0)])
+    assert (minute.people, minute.watched_s) == (1, pytest.approx(5.0))
+    assert (minute.person_s, minute.occupancy_max, minute.occupancy_mean) == (None, None, None)
+    assert figures_in_metres(minute) == (None,) * 7
+
+
+def test_a_minute_in_which_the_camera_was_moved_has_a_part_with_metres_and_one_without():
+    region = [(-0.5, 4.0), (0.5, 4.0), (0.5, 8.0), (-0.5, 8.0)]
+    blind = results_of([[0.0, 6.0], [1.0, 6.0]], frames=51, camera=None)
+    results = [blind[r.index] if 20 <= r.index < 40 else r for r in two_people(frames=51)]
+    parts = aggregated(results, lambda r: NOON + r.time_s, region_m=region)
+    assert [part.minute_utc_s for part in parts] == [int(NOON)] * 3
+    assert len({part.uid for part in parts}) == 3
+    assert [part.watched_s for part in parts] == [pytest.approx(s) for s in (2.0, 2.0, 1.0)]
+    assert [part.violating_pairs for part in parts] == [1, None, 1]
+    # A part's exposure and density are about its own seconds, not about those without metres.
+    assert [part.exposed_person_s for part in parts] == [pytest.approx(3.6), None, pytest.approx(2.0)]
+    assert [part.occupancy_max for part in parts] == [1, None, 1]
+    assert [part.density_per_m2 for part in parts] == [pytest.approx(1.8 / 2.0 / 4.0), None, pytest.approx(1 / 4.0)]
+    assert [bool(part.heat) for part in parts] == [True, False, True]
 
 
 def test_a_running_minute_is_news_at_once_with_people_and_every_ten_seconds_without():
@@ -119,6 +154,24 @@ def test_results_and_notices_end_up_in_history(opened, config):
     assert [m.people for m in store.minutes()] == [2]
     assert [n.kind for n in store.notices()] == ["source"]
     assert sink.writer.lost == 0
+
+
+def test_minutes_without_a_calibration_are_stored_and_sent_without_figures_in_metres(tmp_path):
+    config = Config.model_validate(
+        {
+            "storage": {"folder": str(tmp_path), "min_free_mb": 0, "commit_s": 0.02},
+            "alerts": {"receivers": {"webhooks": [{"url": "http://127.0.0.1:9/", "send": ["minute"]}]}},
+        }
+    )
+    with open_sinks(config) as sinks:
+        for result in results_of([[0.0, 6.0], [1.0, 6.0]], frames=20, camera=None):
+            sinks[0].accept("camera", NOON + result.time_s, result)
+    (minute,) = Store(config.storage.path).minutes()
+    assert (minute.people, minute.violating_people, minute.exposed_person_s) == (2, None, None)
+    with sqlite3.connect(config.storage.path) as connection:
+        (payload,) = connection.execute("SELECT payload FROM outbox").fetchone()
+    sent = parse_message(payload.encode())
+    assert (sent.people, sent.violating_people, sent.exposed_person_s, sent.heat) == (2, None, None, [])
 
 
 def test_a_running_minute_is_in_history_before_it_is_over(opened, config):

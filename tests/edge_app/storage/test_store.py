@@ -12,9 +12,9 @@ from edge_app.errors import UserError
 from edge_app.sinks import StatusNotice
 from edge_app.storage import Store, TimeRange
 from edge_app.storage.export import COLUMNS, csv_lines, export_rows, iso_utc, json_parts
-from edge_app.storage.schema import MIGRATIONS, open_for_writing
+from edge_app.storage.schema import open_for_writing
 from edge_app.storage.statements import add_alert, add_event, add_notice, put_minute
-from tests.edge_app.storage.made import NOON, alert, event, minute
+from tests.edge_app.storage.made import NOON, WITHOUT_METRES, alert, event, minute
 
 
 @pytest.fixture
@@ -86,6 +86,7 @@ def test_a_series_adds_up_parts_and_weighs_means_by_the_time_watched(store, writ
         add_event(event(2, start=NOON + 7200)),
     )
     first, second, third = store.series(TimeRange(NOON, NOON + 86400), 3600)
+    assert (first.counted_s, first.measured_s) == (80.0, 80.0)
     assert (first.start_utc_s, first.watched_s, first.events) == (int(NOON), 80.0, 1)
     assert first.occupancy_mean == pytest.approx(1.5)
     assert first.density_per_m2 == pytest.approx((0.1 * 60 + 0.3 * 20) / 80)
@@ -94,6 +95,40 @@ def test_a_series_adds_up_parts_and_weighs_means_by_the_time_watched(store, writ
     assert (third.start_utc_s, third.watched_s, third.events) == (int(NOON) + 7200, 0.0, 1)
     with pytest.raises(UserError, match="multiple of 60"):
         store.series(TimeRange(), 90)
+
+
+def test_what_was_not_measured_adds_nothing_and_its_time_does_not_count_for_means(store, write):
+    hours = [int(NOON) + 3600 * hour for hour in range(4)]
+    in_sight = {**WITHOUT_METRES, "person_s": 30.0, "occupancy_max": 5}
+    write(
+        put_minute(minute(1, start=hours[0], **WITHOUT_METRES, heat={}), True),
+        put_minute(minute(2, start=hours[1], **WITHOUT_METRES, heat={}), True),
+        put_minute(minute(3, start=hours[1] + 60), True),
+        put_minute(minute(4, start=hours[2], **in_sight, heat={}), True),
+        put_minute(minute(5, start=hours[2] + 60), True),
+        add_event(event(1, start=hours[3])),
+    )
+    assert store.minutes()[0] == minute(1, start=hours[0], **WITHOUT_METRES, heat={})
+    assert store.minutes()[0].occupancy_mean is None
+    nothing, half, no_region, event_only = store.series(TimeRange(), 3600)
+    assert (nothing.watched_s, nothing.counted_s, nothing.measured_s) == (60.0, 0.0, 0.0)
+    assert (nothing.occupancy_mean, nothing.occupancy_max, nothing.person_s) == (None, None, None)
+    assert (nothing.exposed_person_s, nothing.violating_pair_s, nothing.exposed_mean) == (None, None, None)
+    assert (half.watched_s, half.counted_s, half.measured_s) == (120.0, 60.0, 60.0)
+    assert (half.occupancy_mean, half.occupancy_max, half.exposed_mean) == (1.5, 3, pytest.approx(1 / 3))
+    assert (no_region.counted_s, no_region.measured_s) == (120.0, 60.0)
+    assert (no_region.occupancy_mean, no_region.occupancy_max, no_region.exposed_person_s) == (1.0, 5, 20.0)
+    assert (event_only.events, event_only.watched_s, event_only.exposed_person_s) == (1, 0.0, None)
+
+
+def test_what_was_not_measured_is_empty_in_csv_and_null_in_json(store, write):
+    write(put_minute(minute(1, **WITHOUT_METRES, heat={}), True))
+    (row,) = rows = list(export_rows(store, "minutes", TimeRange()))
+    (as_csv,) = csv.DictReader(io.StringIO("".join(csv_lines(rows, COLUMNS["minutes"]))))
+    for name in (*WITHOUT_METRES, "occupancy_mean"):
+        assert (row[name], as_csv[name]) == (None, "")
+    assert json.loads("".join(json_parts(rows)))[0]["exposed_person_s"] is None
+    assert (as_csv["people"], as_csv["watched_s"]) == ("3", "60.0")
 
 
 def test_a_cell_far_from_all_others_does_not_blow_a_heat_map_up(store, write):
@@ -177,21 +212,6 @@ def test_an_export_of_more_notices_than_once_were_allowed_is_whole(tmp_path):
 
 def test_times_are_iso_8601_in_utc():
     assert iso_utc(NOON + 0.25) == "2026-01-01T12:00:00.250Z"
-
-
-def test_an_older_database_is_brought_up_to_date_and_keeps_its_rows(tmp_path):
-    path = tmp_path / "old.sqlite"
-    old = sqlite3.connect(path)
-    for statement in MIGRATIONS[0]:
-        old.execute(statement)
-    old.execute("PRAGMA user_version = 1")
-    first = add_event(event(1))
-    old.execute(first.sql, first.parameters)
-    old.commit()
-    old.close()
-    store = Store.open(path)
-    assert store.events().total == 1
-    assert store.statistics()["outbox"] == 0
 
 
 def test_a_newer_database_is_refused_and_left_alone(tmp_path):

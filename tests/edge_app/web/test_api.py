@@ -18,7 +18,7 @@ from edge_app.storage.wiring import open_sinks
 from edge_app.web.app import create_app
 from edge_app.web.self_calibration import LiveSelfCalibration
 from tests.edge_app.scenes import CAMERA
-from tests.edge_app.storage.made import NOON, alert, event, minute
+from tests.edge_app.storage.made import NOON, WITHOUT_METRES, alert, event, minute
 from tests.edge_app.test_live import wait_until
 from tests.edge_app.web.history import put
 from tests.edge_app.web.served import ReconfigurablePipeline
@@ -79,6 +79,21 @@ def test_figures_over_time_heat_and_notices(dashboard):
     assert (heat["cell_m"], heat["x_m"], heat["y_m"]) == (0.5, 0.0, -1.0)
     assert np.array(heat["person_s"]).tolist() == [[0, 60], [0, 0], [120, 0]]
     assert browser.get("/api/v1/notices").get_json() == {"notices": []}
+
+
+def test_what_was_not_measured_is_null_and_the_document_says_so(dashboard):
+    page = dashboard()
+    put(page.store, [], [minute(0, camera="camera", **WITHOUT_METRES, heat={})])
+    browser = page.browser()
+    (bucket,) = browser.get("/api/v1/series").get_json()["series"]
+    document = browser.get("/api/v1/openapi.json").get_json()["components"]["schemas"]["Bucket"]
+    named = ("occupancy_mean", "occupancy_max", "person_s", "exposed_person_s", "violating_pair_s")
+    for name in named:
+        assert bucket[name] is None
+        assert {"type": "null"} in document["properties"][name]["anyOf"]
+    assert (bucket["watched_s"], bucket["counted_s"], bucket["measured_s"]) == (60.0, 0.0, 0.0)
+    (row,) = browser.get("/api/v1/export/minutes?format=json").get_json()
+    assert (row["people"], row["violating_people"], row["exposed_person_s"]) == (3, None, None)
 
 
 def test_exports_are_files_of_a_stretch_of_time_and_are_noted(dashboard):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -30,12 +31,30 @@ def test_an_axis_of_counts_has_few_whole_and_even_marks(most, marks):
 
 
 def test_charts_of_nothing_and_of_one_stretch_are_drawn():
-    bucket = Bucket(1_767_268_800, 60.0, 2, 1.5, 3, None, 90.0, 20.0, 10.0, None, None)
+    bucket = Bucket(1_767_268_800, 60.0, 2, 1.5, 3, None, 90.0, 20.0, 10.0, None, None, 60.0, 60.0)
     for buckets in ([], [bucket]):
         stretch = Stretch(1_767_268_800, 60, 60)
         for chart in (people_chart(buckets, stretch, "nonce"), events_chart(buckets, stretch, "nonce")):
             assert chart.count("<svg") == 2
             assert "<script" not in chart
+
+
+def test_a_chart_has_a_gap_where_nothing_was_measured():
+    start = 1_767_268_800
+    measured = Bucket(start, 60.0, 2, 1.5, 3, None, 90.0, 30.0, 10.0, None, None, 60.0, 60.0)
+    nothing = Bucket(start, 60.0, 0, 1.5, 3, None, 90.0, None, None, None, None, 60.0, 0.0)
+    kinds = [measured, measured, nothing, measured, measured]
+    buckets = [replace(kind, start_utc_s=start + 60 * number) for number, kind in enumerate(kinds)]
+
+    def lines(buckets):
+        """The parts of the lines on average and too close, of the wide chart."""
+        wide = people_chart(buckets, Stretch(start, 5, 60), "nonce").split("on-narrow")[0]
+        paths = [re.findall(r'<path d="([^"]*)" class="line', part) for part in wide.split('class="series ')[1:]]
+        return [len(path) for path in paths[:2]]
+
+    assert lines([measured, replace(measured, start_utc_s=start + 60)]) == [1, 1]
+    assert lines(buckets) == [1, 2]
+    assert lines([replace(nothing, start_utc_s=start + 60 * number) for number in range(3)]) == [1, 0]
 
 
 def test_an_axis_of_time_is_labelled_at_round_times_of_the_device_s_zone(monkeypatch):
@@ -56,13 +75,16 @@ def test_an_axis_of_time_is_labelled_at_round_times_of_the_device_s_zone(monkeyp
 
 
 def test_a_stretch_of_years_is_drawn_where_there_are_figures():
-    bucket = Bucket(1_767_225_600, 60.0, 2, 1.5, 3, None, 90.0, 20.0, 10.0, None, None)
+    bucket = Bucket(1_767_225_600, 60.0, 2, 1.5, 3, None, 90.0, 20.0, 10.0, None, None, 60.0, 60.0)
     assert Stretch.around(0.0, 1_800_000_000.0, 86_400, [bucket]) == Stretch(1_767_225_600, 1, 86_400)
 
 
 def test_a_bucket_has_the_same_time_in_both_charts():
     start = 1_767_268_800
-    buckets = [Bucket(at, 1800.0, 2, 1.5, 3, None, 90.0, 20.0, 10.0, None, None) for at in (start + 7200, start + 9000)]
+    buckets = [
+        Bucket(at, 1800.0, 2, 1.5, 3, None, 90.0, 20.0, 10.0, None, None, 60.0, 60.0)
+        for at in (start + 7200, start + 9000)
+    ]
     stretch = Stretch.around(start, start + 86_400, 1800, buckets)
     written = [
         re.findall(r"<text[^>]*>(\d\d:\d\d)</text>", chart(buckets, stretch, "nonce"))

@@ -4,11 +4,13 @@ import json
 import socket
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from edge_app.errors import UserError
+from tests.edge_app.scenes import results_of
 from tests.edge_app.test_live import wait_until
 from tests.edge_app.web.served import ReconfigurablePipeline
 
@@ -82,6 +84,24 @@ def test_without_a_calibration_no_distance_is_shown(dashboard):
     html = page.get("/")[1].decode()
     assert "no distances are claimed" in html
     assert "too close" not in html
+
+
+class Moved(ReconfigurablePipeline):
+    """Sees two people with a camera that looks elsewhere than when it was calibrated."""
+
+    result = results_of([[0.0, 6.0], [1.0, 6.0]], camera=None)[-1]
+
+    def process(self, frame):
+        return replace(self.result, index=frame.index, time_s=frame.time_s)
+
+
+def test_who_is_too_close_is_unknown_without_a_calibration_that_holds(dashboard):
+    page = dashboard(pipeline=Moved())
+    wait_until(lambda: page.runner.state.latest() is not None)
+    now = json.loads(page.get("/api/v1/state")[1])["now"]
+    assert (now["people"], now["people_too_close"], now["pairs_too_close"], now["nearest_m"]) == (2, None, None, None)
+    document = json.loads(page.get("/api/v1/openapi.json")[1])["components"]["schemas"]["Now"]["properties"]
+    assert all({"type": "null"} in document[name]["anyOf"] for name in ("people_too_close", "pairs_too_close"))
 
 
 def test_health_tells_the_truth(dashboard):

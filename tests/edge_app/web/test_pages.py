@@ -15,7 +15,7 @@ from edge_app.delivery.post_office import WayOut
 from edge_app.pipeline import Pipeline
 from edge_app.records import Detections, Frame
 from tests.edge_app.scenes import CAMERA, NoModel, results_of
-from tests.edge_app.storage.made import event, minute
+from tests.edge_app.storage.made import WITHOUT_METRES, event, minute
 from tests.edge_app.test_live import FakeSource, wait_until
 from tests.edge_app.web.chromium import console, open_chromium
 from tests.edge_app.web.first_page import measure
@@ -161,6 +161,19 @@ def test_no_distance_on_the_plan_is_written_over_another(driver, dashboard):
     for number, (_, left, low, right) in enumerate(labels):
         for _, other_left, other_low, other_right in labels[:number]:
             assert right < other_left or other_right < left or abs(low - other_low) >= 12
+
+
+class Moved(ThreeInARow):
+    """Sees three people with a camera that looks elsewhere than when it was calibrated."""
+
+    result = results_of([[0.0, 7.0], [0.3, 7.0], [0.7, 7.0]], camera=None)[-1]
+
+
+def test_who_is_too_close_is_a_dash_while_no_metres_are_known(driver, dashboard):
+    go(driver, dashboard(pipeline=Moved()), "/")
+    await_(lambda: text_of(driver, "#people") == "3")
+    assert [text_of(driver, name) for name in ("#too-close", "#pairs", "#nearest")] == ["–"] * 3
+    assert console(driver) == []
 
 
 def test_a_camera_without_pictures_is_not_called_live_nor_a_page_that_is_cut_off(driver, dashboard):
@@ -452,6 +465,23 @@ def test_pages_are_accessible_and_the_console_stays_empty(logged_in, site, path)
     go(logged_in, site, path)
     assert serious_findings(logged_in) == []
     assert console(logged_in) == []
+
+
+def test_what_was_not_measured_is_a_dash_that_is_read_out(driver, dashboard):
+    page = dashboard()
+    now = int(time.time()) // 60 * 60
+    put(page.store, [], [minute(i, camera="camera", start=now - 60 * i, **WITHOUT_METRES, heat={}) for i in (1, 2)])
+    go(driver, page, "/history?span=hour")
+    dash = "[role=img][aria-label='not measured']"
+    # People on average and at most, and for how long too close.
+    assert [one.text for one in driver.find_elements("css selector", f".number strong {dash}")] == ["–"] * 3
+    find(driver, "details summary").click()
+    cells = [cell.text for cell in driver.find_elements("css selector", "details tbody tr:first-child td")][1:]
+    assert cells == ["1 min 0 s", "–", "–", "0", "–"]
+    assert len(driver.find_elements("css selector", f"details tbody {dash}")) == 6
+    assert "For 2 min 0 s of the time watched there was no calibration" in find(driver, "main").text
+    assert serious_findings(driver) == []
+    assert console(driver) == []
 
 
 def test_the_first_page_is_small_and_quick(driver, two_cameras):
