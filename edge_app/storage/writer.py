@@ -38,7 +38,10 @@ _DAMAGE_SHOWN_S = 600.0
 # Urgent rows that wait beside a queue that is full.
 _URGENT_MORE = 1000
 # What is wrong with one row, not with the database: it must not hold up the others for ever.
-_REFUSED = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.InterfaceError, OverflowError)
+_REFUSED = (
+    sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.InterfaceError, OverflowError,
+    UnicodeEncodeError,
+)  # fmt: skip
 
 
 class HistoryWriter:

@@ -61,9 +61,11 @@ def test_rows_of_one_call_are_committed_together_or_not_at_all(writer):
 
 def test_a_row_that_cannot_be_stored_does_not_hold_up_the_others(writer, caplog):
     writer.put([add_event(event(1, min_distance_m=float("nan"))), add_event(event(2, id_a=2**70)), add_event(event(3))])
+    # A file's name that is no text stands so in a sentence.
+    writer.put([add_event(event(4, camera="\udcff")), add_event(event(5))])
     writer.tick()
-    assert [e.uid for e in Store(writer.path).events().events] == ["run-3"]
-    assert writer.lost == 2
+    assert [e.uid for e in Store(writer.path).events().events] == ["run-5", "run-3"]
+    assert writer.lost == 3
     assert "a row was not stored" in caplog.text
 
 
