@@ -145,7 +145,22 @@ class Store:
 
     def minutes(self, within: TimeRange = TimeRange()) -> list[MinuteAggregate]:
         """Return the figures of each minute, oldest first; a minute may come in several parts."""
-        return list(self._minutes(within))
+        return list(self.all_minutes(within))
+
+    def all_minutes(self, within: TimeRange = TimeRange()) -> Iterator[MinuteAggregate]:
+        """Yield the figures of each minute of a range, oldest first, page by page as ``all_events`` does."""
+        in_range, in_range_values = within.where("minute_utc_s")
+        where, values = in_range, in_range_values
+        while True:
+            with self._reading() as connection:
+                rows = connection.execute(
+                    f"SELECT * FROM minute WHERE {where} ORDER BY minute_utc_s, seq LIMIT ?", [*values, _EXPORT_PAGE]
+                ).fetchall()
+            yield from map(minute_of, rows)
+            if len(rows) < _EXPORT_PAGE:
+                return
+            where = f"{in_range} AND (minute_utc_s, seq) > (?, ?)"
+            values = [*in_range_values, rows[-1]["minute_utc_s"], rows[-1]["seq"]]
 
     def series(self, within: TimeRange, bucket_s: int) -> list[Bucket]:
         """Return figures for a chart, oldest first; buckets without anything are left out.
@@ -266,12 +281,6 @@ class Store:
             return connection.execute(
                 f"SELECT * FROM {table} WHERE {where} ORDER BY utc_s DESC, seq DESC LIMIT ?", [*values, limit]
             ).fetchall()
-
-    def _minutes(self, within: TimeRange) -> Iterator[MinuteAggregate]:
-        where, values = within.where("minute_utc_s")
-        with self._reading() as connection:
-            for row in connection.execute(f"SELECT * FROM minute WHERE {where} ORDER BY minute_utc_s, seq", values):
-                yield minute_of(row)
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
