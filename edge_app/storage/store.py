@@ -308,7 +308,7 @@ class LeftBehind:
     Attributes:
         minutes: that were running when a run was killed.
         alerts: whose end was not stored, oldest first.
-        last_told_utc_s: when an alert of a (rule, camera) was last told, in the last day before the newest one.
+        last_told_utc_s: when an alert of a (rule, camera) was last told.
         watched_utc_s: when a run last watched or stored something, by the clock of that time; 0 if none did.
     """
 
@@ -331,9 +331,10 @@ def read_left_behind(connection: sqlite3.Connection) -> LeftBehind:
         """SELECT * FROM alert WHERE state = 'firing'
         AND alert NOT IN (SELECT alert FROM alert WHERE state = 'recovered') ORDER BY seq"""
     ).fetchall()
+    # The one that was stored last, not the latest: a clock that was wrong once must not decide for ever.
     told = connection.execute(
-        """SELECT rule, camera, MAX(utc_s) FROM alert WHERE state = 'firing'
-        AND utc_s >= (SELECT MAX(utc_s) FROM alert) - 86400 GROUP BY rule, camera"""
+        """SELECT rule, camera, utc_s FROM alert WHERE seq IN
+        (SELECT MAX(seq) FROM alert WHERE state = 'firing' GROUP BY rule, camera)"""
     ).fetchall()
     newest = [connection.execute("SELECT watched_utc_s FROM run ORDER BY rowid DESC LIMIT 1").fetchone()]
     tables = {"minute": "minute_utc_s + watched_s", "event": "end_utc_s", "notice": "utc_s", "alert": "utc_s"}
