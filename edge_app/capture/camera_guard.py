@@ -293,7 +293,9 @@ def _proxied(head: bytes) -> tuple[str, int, bytes]:
     parts = urlsplit(target)
     if parts.scheme != "http" or not parts.hostname:
         raise ValueError("FFmpeg asks for something else than http")
-    path = parts._replace(scheme="", netloc="", fragment="").geturl() or "/"
+    # As FFmpeg wrote it: put together from its parts it would lose an empty query, and gain slashes in some Pythons.
+    path = re.sub("[^/?#]*", "", target.partition("://")[2], count=1).partition("#")[0]
+    path = path if path.startswith("/") else f"/{path}"
     kept = [
         name for name in rest.split(b"\r\n") if not re.match(rb"(connection|proxy-[a-z-]+)\s*:", name, re.IGNORECASE)
     ]

@@ -284,12 +284,20 @@ class LiveRunner:
         if self._inference is None:
             result: FrameResult = self._pipeline.process(frame)
             return result
-        detections = self._look(item)
-        since_s = time.perf_counter()
-        changed = self._pipeline.adapt_to(frame)
-        if changed is not None:
-            self.report("calibration", *changed)
-        result = self._pipeline.interpret(frame.index, frame.time_s, detections)
+        try:
+            detections = self._look(item)
+            since_s = time.perf_counter()
+            changed = self._pipeline.adapt_to(frame)
+            if changed is not None:
+                self.report("calibration", *changed)
+            result = self._pipeline.interpret(frame.index, frame.time_s, detections)
+        except Exception:
+            # The pipeline may not know whom the detector found, so that it could not hide them in frames like this one.
+            self._look_failed = True
+            if self.gate is not None:
+                self.gate.forget()
+            raise
+        self._look_failed = False
         self.times.add("interpret", since_s)
         return result
 
@@ -297,24 +305,17 @@ class LiveRunner:
         """Return who was found in a frame.
 
         Raises:
-            Exception: whatever the detector raised, of this frame or, where this one was passed over for being like
-                the last that was looked at, of that one: nobody knows who is in either.
+            Exception: whatever the detector raised, or this frame was passed over for being like the last that was
+                looked at and that one came to nothing: nobody knows who is in either.
         """
         if item.outputs is None:
             if self._look_failed:
-                raise RuntimeError("the detector failed on the last frame that it looked at")
+                raise RuntimeError("the last frame that was looked at came to nothing")
             return Detections.empty(passed_over=True)
-        self._look_failed = True
-        try:
-            outputs = item.outputs.result()
-            since_s = time.perf_counter()
-            detections = finish(self._pipeline.detector, outputs, item.geometry, item.frame.image)
-        except Exception:
-            if self.gate is not None:
-                self.gate.forget()
-            raise
+        outputs = item.outputs.result()
+        since_s = time.perf_counter()
+        detections = finish(self._pipeline.detector, outputs, item.geometry, item.frame.image)
         self.times.add("postprocess", since_s)
-        self._look_failed = False
         return detections
 
     def _tell(self, call: Callable[[ResultSink], None]) -> None:

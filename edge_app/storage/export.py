@@ -47,7 +47,7 @@ def export_rows(store: Store, kind: ExportKind, within: TimeRange) -> Iterator[R
             times = {"start_utc": iso_utc(event.start_utc_s), "end_utc": iso_utc(event.end_utc_s)}
             yield _row(EVENT_COLUMNS, {**vars(event), **times})
     elif kind == "minutes":
-        for minute in store.minutes(within):
+        for minute in store.all_minutes(within):
             more = {"minute_utc": iso_utc(minute.minute_utc_s), "occupancy_mean": minute.occupancy_mean}
             yield _row(MINUTE_COLUMNS, {**vars(minute), **more})
     elif kind == "notices":

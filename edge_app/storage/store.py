@@ -161,7 +161,22 @@ class Store:
 
     def minutes(self, within: TimeRange = TimeRange()) -> list[MinuteAggregate]:
         """Return the figures of each minute, oldest first; a minute may come in several parts."""
-        return list(self._minutes(within))
+        return list(self.all_minutes(within))
+
+    def all_minutes(self, within: TimeRange = TimeRange()) -> Iterator[MinuteAggregate]:
+        """Yield the figures of each minute of a range, oldest first, page by page as ``all_events`` does."""
+        in_range, in_range_values = within.where("minute_utc_s")
+        where, values = in_range, in_range_values
+        while True:
+            with self._reading() as connection:
+                rows = connection.execute(
+                    f"SELECT * FROM minute WHERE {where} ORDER BY minute_utc_s, seq LIMIT ?", [*values, _EXPORT_PAGE]
+                ).fetchall()
+            yield from map(minute_of, rows)
+            if len(rows) < _EXPORT_PAGE:
+                return
+            where = f"{in_range} AND (minute_utc_s, seq) > (?, ?)"
+            values = [*in_range_values, rows[-1]["minute_utc_s"], rows[-1]["seq"]]
 
     def series(self, within: TimeRange, bucket_s: int) -> list[Bucket]:
         """Return figures for a chart, oldest first; buckets without anything are left out.
@@ -279,12 +294,6 @@ class Store:
                 f"SELECT * FROM {table} WHERE {where} ORDER BY utc_s DESC, seq DESC LIMIT ?", [*values, limit]
             ).fetchall()
 
-    def _minutes(self, within: TimeRange) -> Iterator[MinuteAggregate]:
-        where, values = within.where("minute_utc_s")
-        with self._reading() as connection:
-            for row in connection.execute(f"SELECT * FROM minute WHERE {where} ORDER BY minute_utc_s, seq", values):
-                yield minute_of(row)
-
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
         connection = open_for_reading(self.path)
@@ -311,7 +320,7 @@ class LeftBehind:
     Attributes:
         minutes: that were running when a run was killed.
         alerts: whose end was not stored, oldest first.
-        last_told_utc_s: when an alert of a (rule, camera) was last told, in the last day before the newest one.
+        last_told_utc_s: when an alert of a (rule, camera) was last told.
         watched_utc_s: when a run last watched or stored something, by the clock of that time; 0 if none did.
     """
 
@@ -334,9 +343,10 @@ def read_left_behind(connection: sqlite3.Connection) -> LeftBehind:
         """SELECT * FROM alert WHERE state = 'firing'
         AND alert NOT IN (SELECT alert FROM alert WHERE state = 'recovered') ORDER BY seq"""
     ).fetchall()
+    # The one that was stored last, not the latest: a clock that was wrong once must not decide for ever.
     told = connection.execute(
-        """SELECT rule, camera, MAX(utc_s) FROM alert WHERE state = 'firing'
-        AND utc_s >= (SELECT MAX(utc_s) FROM alert) - 86400 GROUP BY rule, camera"""
+        """SELECT rule, camera, utc_s FROM alert WHERE seq IN
+        (SELECT MAX(seq) FROM alert WHERE state = 'firing' GROUP BY rule, camera)"""
     ).fetchall()
     newest = [connection.execute("SELECT watched_utc_s FROM run ORDER BY rowid DESC LIMIT 1").fetchone()]
     tables = {"minute": "minute_utc_s + watched_s", "event": "end_utc_s", "notice": "utc_s", "alert": "utc_s"}

@@ -38,7 +38,10 @@ _DAMAGE_SHOWN_S = 600.0
 # Urgent rows that wait beside a queue that is full.
 _URGENT_MORE = 1000
 # What is wrong with one row, not with the database: it must not hold up the others for ever.
-_REFUSED = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.InterfaceError, OverflowError)
+_REFUSED = (
+    sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.InterfaceError, OverflowError,
+    UnicodeEncodeError,
+)  # fmt: skip
 
 
 class HistoryWriter:
@@ -180,7 +183,8 @@ class HistoryWriter:
             self._begin_anew(self._reported)
         if self._damage_told_s is not None and self._monotonic() - self._damage_told_s >= _DAMAGE_SHOWN_S:
             self._damage_told_s = None
-            self._tell(True, "history is stored, in the file that was begun anew")
+            if not self._told:
+                self._tell(True, "history is stored, in the file that was begun anew")
 
     def _run(self) -> None:
         while not self._stopping.wait(self._config.commit_s):
@@ -237,7 +241,6 @@ class HistoryWriter:
 
     def _begin_anew(self, error: sqlite3.Error) -> None:
         """Set a damaged database aside and make another one: watching, alerts and what is new must go on."""
-        self._reported = None
         self.connection.close()
         self._damage, self._aside = error, None
         self._open_anew()
@@ -255,7 +258,8 @@ class HistoryWriter:
             self._pause(f"history was damaged ({self._damage}) and can't be begun anew: {error}")
             return
         sentence = damaged_sentence(self._damage, self._aside)
-        self._damage = None
+        # What readers have found meanwhile is the damage of the former one.
+        self._damage = self._reported = None
         self.tell_damage(sentence)
 
     def _write(self, batch: list[Statement]) -> None:
@@ -306,7 +310,8 @@ class HistoryWriter:
             if self.paused is None and self._told:
                 self._told = False
                 log.info("history is stored again")
-                self._tell(True, "history is stored again")
+                if self._damage_told_s is None:
+                    self._tell(True, "history is stored again")
 
     def _pause(self, sentence: str) -> None:
         """Stop writing; say so once."""

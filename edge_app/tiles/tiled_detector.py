@@ -21,6 +21,8 @@ from edge_app.tiles.merge import SAME_IOU, merge_views
 from edge_app.tiles.plan import Tile, plan_tiles
 
 _GAIN = 0.1
+# After so many frames without time for any tile, what tiles showed is remembered no more: nobody may look there again.
+_FORGET_FRAMES = 100
 
 
 @dataclass(frozen=True)
@@ -79,11 +81,13 @@ class TiledDetector:
         self._lock = threading.Lock()
         self._camera = camera
         self._planned_for: Optional[tuple[int, int]] = None
+        self._must_plan = False
         self._tiles: tuple[Tile, ...] = ()
         self._shown_by: dict[Optional[Tile], BoxArray] = {}
         self._looked_at = np.zeros(0, np.int64)
         self._people = np.zeros((0, 4), np.float32)
         self._frames = 0
+        self._without_tiles = 0
         self._typical_s = 0.0
 
     @property
@@ -92,9 +96,9 @@ class TiledDetector:
         return self._tiles
 
     def refit(self, camera: Optional[CameraModel]) -> None:
-        """Lay the tiles anew, for a picture of another size."""
+        """Lay the tiles anew, for a picture of another size or another calibration."""
         with self._lock:
-            self._camera, self._planned_for = camera, None
+            self._camera, self._must_plan = camera, True
 
     def attend(self, people: BoxArray) -> None:
         """Look first where people were last, (N, 4) source pixels."""
@@ -143,25 +147,32 @@ class TiledDetector:
     def _choose(self, image_size: tuple[int, int]) -> tuple[tuple[Tile, ...], tuple[Tile, ...]]:
         """Return the tiles whose turn it is, and the others."""
         with self._lock:
-            if image_size != self._planned_for:
-                model_size = (self.input.width, self.input.height)
-                self._tiles = plan_tiles(image_size, model_size, self._camera, self._config)
-                self._planned_for = image_size
-                self._shown_by.clear()
-                self._looked_at = np.full(len(self._tiles), -1, np.int64)
+            if image_size != self._planned_for or self._must_plan:
+                self._plan(image_size)
             self._frames += 1
             count = self._affordable()
+            self._without_tiles = self._without_tiles + 1 if count == 0 else 0
             if count >= len(self._tiles):
                 return self._tiles, ()
             if count == 0:
-                self._shown_by.clear()
-                return (), ()
+                if self._without_tiles >= _FORGET_FRAMES:
+                    self._shown_by.clear()
+                return (), self._tiles
             # Longest unseen first; among people, a tile's wait counts three times as much.
             waited = (self._frames - self._looked_at) * np.where(self._with_people(), 3, 1)
             rows = np.sort(np.argsort(-waited, kind="stable")[:count])
             self._looked_at[rows] = self._frames
             left = np.delete(np.arange(len(self._tiles)), rows)
             return tuple(self._tiles[row] for row in rows), tuple(self._tiles[row] for row in left)
+
+    def _plan(self, image_size: tuple[int, int]) -> None:
+        """Lay the tiles; where they are those of before, what they showed is still to be hidden."""
+        model_size = (self.input.width, self.input.height)
+        tiles = plan_tiles(image_size, model_size, self._camera, self._config)
+        if (image_size, tiles) != (self._planned_for, self._tiles):
+            self._shown_by.clear()
+            self._looked_at = np.full(len(tiles), -1, np.int64)
+        self._tiles, self._planned_for, self._must_plan = tiles, image_size, False
 
     def _affordable(self) -> int:
         """Return how many tiles fit into the time, beside the whole picture."""

@@ -51,7 +51,8 @@ class LivePicture:
         """Draw pictures in another way from now on."""
         with self._lock:
             self._birdseye, self._privacy = birdseye, privacy
-            self._made_s = -math.inf
+            # What was drawn before may show more than is to be shown now.
+            self._sequence, self._made_s = 0, -math.inf
 
     @property
     def viewers(self) -> int:

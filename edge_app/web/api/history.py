@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any, Literal, Optional
 
@@ -166,6 +167,8 @@ def _add_export(operations: Operations, site: Site, kind: Any) -> None:
         store = history_of(site)
         site.security.audit.write("export", who=visitor().name, address=address(), kind=kind, format=query.format)
         rows = export_rows(store, kind, query.within())
+        # What cannot be read comes out with the first row: before the answer has begun.
+        rows = itertools.chain(list(itertools.islice(rows, 1)), rows)
         is_csv = query.format == "csv"
         parts = csv_lines(rows, COLUMNS[kind]) if is_csv else json_parts(rows)
         answer = Response(_encoded(parts), mimetype="text/csv" if is_csv else "application/json")

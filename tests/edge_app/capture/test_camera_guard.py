@@ -17,7 +17,7 @@ import pytest
 
 from edge_app.capture import camera_guard, source_hosts
 from edge_app.capture.address import parse_address
-from edge_app.capture.camera_guard import CameraGuard, _Replies
+from edge_app.capture.camera_guard import CameraGuard, _proxied, _Replies
 from edge_app.capture.ffmpeg_options import ffmpeg_options
 from edge_app.capture.open_camera import open_camera
 from edge_app.capture.opencv_stream import OpenCVStream, SourceLost
@@ -524,6 +524,17 @@ def test_a_guarded_camera_that_does_not_answer_holds_up_no_file(tmp_path):
     finally:
         silent.close()
         opening.join(10.0)
+
+
+@pytest.mark.parametrize(
+    ("written", "asked"),
+    [("", "/"), ("?x=1", "/?x=1"), ("/v?", "/v?"), ("//v//w", "//v//w"), ("/a;b?u=http://x//y", "/a;b?u=http://x//y")],
+)
+def test_a_camera_is_asked_for_what_stands_behind_its_host_as_it_is_written(written, asked):
+    head = f"GET http://camera.test:81{written} HTTP/1.1\r\nHost: camera.test:81\r\n\r\n"
+    host, port, said = _proxied(head.encode())
+    assert (host, port) == ("camera.test", 81)
+    assert said.split(b"\r\n")[0].decode() == f"GET {asked} HTTP/1.1"
 
 
 def test_a_guard_serves_nothing_but_http_through_its_proxy(camera):

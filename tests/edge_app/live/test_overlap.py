@@ -15,6 +15,7 @@ from edge_app.live.inference_thread import InferenceThread
 from edge_app.live.live_pipeline import LivePipeline
 from edge_app.motion_gate import MotionGate, MotionGateConfig
 from edge_app.records import Frame
+from edge_app.render.privacy import people_boxes
 from tests.edge_app.synthetic import boxes_of_people, camera_looking_down
 from tests.edge_app.waiting import wait_until
 
@@ -176,6 +177,25 @@ def test_frames_like_one_on_which_the_model_failed_are_looked_at_and_withheld_un
     assert next(told for told in heard.told[first:] if isinstance(told, str)) == "looked at"
     assert heard.told.count(False) == 1
     assert detector.calls >= 6
+
+
+def test_frames_like_one_on_which_the_pipeline_failed_are_withheld_too_for_it_knows_of_nobody(system, monkeypatch):
+    interpret = LivePipeline.interpret
+    failed = []
+
+    def fail_once(pipeline, index, time_s, detections):
+        if not failed:
+            failed.append(index)
+            raise OSError(5, "Input/output error")
+        return interpret(pipeline, index, time_s, detections)
+
+    monkeypatch.setattr(LivePipeline, "interpret", fail_once)
+    sink = Sink()
+    gate = MotionGate(MotionGateConfig(look_every_s=600.0))
+    system((Frames(flicker=False), StandIn(0.002), REALTIME), sinks=[sink], gate=gate)
+    wait_until(lambda: len(sink.results) >= 3)
+    # Every frame equals the one that failed, in which there are two people.
+    assert [len(people_boxes(result)) >= 2 for _, _, result in sink.results[:3]] == [True] * 3
 
 
 def test_a_model_that_fails_on_a_frame_is_a_fault_and_the_next_frames_go_on(system):

@@ -14,6 +14,7 @@ from edge_app.storage import Store, TimeRange
 from edge_app.storage.export import COLUMNS, csv_lines, export_rows, iso_utc, json_parts
 from edge_app.storage.schema import open_for_writing
 from edge_app.storage.statements import add_alert, add_event, add_notice, put_minute
+from edge_app.storage.store import minute_of, read_left_behind
 from tests.edge_app.storage.made import NOON, WITHOUT_METRES, alert, event, minute
 
 
@@ -49,6 +50,31 @@ def test_pages_of_events_hold_each_event_once_although_new_ones_come_in_between(
     found = [e.uid for page in (first, second, third) for e in page.events]
     assert found == [f"run-{i}" for i in reversed(range(25))]
     assert (first.total, third.next_cursor) == (25, None)
+
+
+def test_a_clock_that_was_wrong_once_does_not_decide_when_alerts_were_told_last(store, write):
+    write(
+        add_alert(alert(0, NOON + 10 * 365 * 86400)),
+        add_alert(alert(1, NOON)),
+        add_alert(alert(2, NOON + 60, state="recovered")),
+        add_alert(alert(3, NOON + 90, rule="near", camera="yard")),
+    )
+    connection = open_for_writing(store.path)
+    told = read_left_behind(connection).last_told_utc_s
+    connection.close()
+    assert told == {("full", "door"): NOON, ("near", "yard"): NOON + 90}
+
+
+def test_an_export_of_minutes_holds_few_at_once_and_each_once(store, write, monkeypatch):
+    write(*(put_minute(minute(i, start=int(NOON) + 60 * (i // 2)), closed=True) for i in range(11)))
+    monkeypatch.setattr("edge_app.storage.store._EXPORT_PAGE", 4)
+    read = []
+    monkeypatch.setattr("edge_app.storage.store.minute_of", lambda row: read.append(row["uid"]) or minute_of(row))
+    rows = export_rows(store, "minutes", TimeRange(NOON, None, "door"))
+    next(rows)
+    assert len(read) <= 4
+    assert 1 + len(list(rows)) == 11
+    assert read == [f"run-m{i}" for i in range(11)]
 
 
 def test_events_are_found_by_time_camera_duration_distance_and_group(store, write):

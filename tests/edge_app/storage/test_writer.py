@@ -11,6 +11,7 @@ from edge_app.delivery.messages import Message
 from edge_app.delivery.outbox import Channel, Outbox, put_messages
 from edge_app.errors import UserError
 from edge_app.storage import StorageConfig, Store
+from edge_app.storage.lock import set_aside
 from edge_app.storage.rows import StoredAlert
 from edge_app.storage.statements import Statement, add_alert, add_event, put_minute
 from edge_app.storage.writer import STEADY_S, HistoryWriter
@@ -61,9 +62,11 @@ def test_rows_of_one_call_are_committed_together_or_not_at_all(writer):
 
 def test_a_row_that_cannot_be_stored_does_not_hold_up_the_others(writer, caplog):
     writer.put([add_event(event(1, min_distance_m=float("nan"))), add_event(event(2, id_a=2**70)), add_event(event(3))])
+    # A file's name that is no text stands so in a sentence.
+    writer.put([add_event(event(4, camera="\udcff")), add_event(event(5))])
     writer.tick()
-    assert [e.uid for e in Store(writer.path).events().events] == ["run-3"]
-    assert writer.lost == 2
+    assert [e.uid for e in Store(writer.path).events().events] == ["run-5", "run-3"]
+    assert writer.lost == 3
     assert "a row was not stored" in caplog.text
 
 
@@ -185,10 +188,50 @@ def test_a_database_that_cannot_be_begun_anew_is_tried_again_and_the_fault_ends(
     clock.now += 500
     writer.tick()
     # Shown for long enough that a rule can tell it.
-    assert "begins anew" in next(notice.sentence for notice in reversed(told) if not notice.ok)
+    assert "begins anew" in told[-1].sentence
     clock.now += 200
     writer.tick()
     assert told[-1].ok
+    writer.stop()
+
+
+def test_a_damage_of_before_is_not_told_to_be_over_while_the_disk_is_nearly_full(config, clock, monkeypatch):
+    told = []
+    config = config.model_copy(update={"min_free_mb": 100})
+    writer = HistoryWriter(config, on_notice=told.append, utc=clock.utc, monotonic=clock.monotonic)
+    writer.tell_damage("history was damaged and begins anew")
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(0, 0, 50 << 20))
+    for passed_s in (10, 700):
+        clock.now += passed_s
+        writer.tick()
+    assert [notice.ok for notice in told] == [False, False]
+    monkeypatch.undo()
+    clock.now += 10
+    writer.tick()
+    assert [notice.ok for notice in told] == [False, False, True]
+    writer.stop()
+
+
+def test_what_a_reader_finds_while_a_damaged_database_is_set_aside_is_no_damage_of_the_new_one(
+    config, clock, monkeypatch
+):
+    writer = HistoryWriter(config, utc=clock.utc, monotonic=clock.monotonic)
+    writer.put(add_event(event(number)) for number in range(300))
+    writer.tick()
+    damage(writer, "event")
+
+    def set_aside_late(path, word):
+        writer.report_damage(sqlite3.DatabaseError("database disk image is malformed"))
+        return set_aside(path, word)
+
+    monkeypatch.setattr("edge_app.storage.writer.set_aside", set_aside_late)
+    writer.put([add_event(event(1000))])
+    for _ in range(3):
+        clock.now += 10
+        writer.tick()
+    assert [e.uid for e in Store(config.path).events().events] == ["run-1000"]
+    assert len([path for path in config.folder.glob("*.damaged-*") if path.suffix[-4:] not in ("-wal", "-shm")]) == 1
     writer.stop()
 
 

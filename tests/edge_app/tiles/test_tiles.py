@@ -178,25 +178,45 @@ def test_automatic_tiles_keep_to_the_time_and_all_get_their_turn_those_with_peop
     assert looked[detector.tiles[0]] >= 2 * np.median(list(looked.values()))
 
 
-def test_whom_only_a_tile_shows_is_told_of_until_its_turn_comes_again():
-    class Coarse(MarkFinder):
-        def preprocess(self, image):
-            return super().preprocess(image if image.shape[0] < 400 else np.zeros_like(image))
+class Coarse(MarkFinder):
+    """Finds the mark in tiles only."""
 
-    detector = TiledDetector(Coarse(), TilesConfig(mode="auto", max_tiles=64), None, tiles_a_frame=1)
+    def preprocess(self, image):
+        return super().preprocess(image if image.shape[0] < 400 else np.zeros_like(image))
+
+
+def told_by(detector, frames=1):
+    """Return how many each frame shows, and how many it tells of whose turn it is not."""
     told = []
-    for _ in range(60):
-        tensors, geometry = detector.preprocess(marked(10, 10))
+    for _ in range(frames):
+        tensors, geometry = detector.preprocess(marked(350, 350))
         found = detector.decode(detector.invoke(tensors), geometry)
-        unchecked = 0 if found.unchecked is None else len(found.unchecked)
-        told.append((len(found), unchecked))
+        told.append((len(found), 0 if found.unchecked is None else len(found.unchecked)))
+    return told
+
+
+def test_whom_only_a_tile_shows_is_told_of_until_its_turn_comes_again():
+    told = told_by(TiledDetector(Coarse(), TilesConfig(mode="auto", max_tiles=64), None, tiles_a_frame=1), 60)
     first = told.index((1, 0))
     assert set(told[first:]) == {(1, 0), (0, 1)}
     assert told[first:].count((0, 1)) >= 3
-    # On a device that has no time for tiles at all nothing is remembered for ever.
-    detector = TiledDetector(MarkFinder(), TilesConfig(mode="auto", max_tiles=64), None, tiles_a_frame=0)
-    tensors, geometry = detector.preprocess(marked(10, 10))
-    assert (len(tensors), geometry.others) == (1, ())
+
+
+def test_whom_only_a_tile_shows_is_told_of_though_settings_change():
+    detector = TiledDetector(Coarse(), TilesConfig(mode="auto", max_tiles=64), None, tiles_a_frame=1)
+    assert (1, 0) in told_by(detector, 60)
+    for _ in range(60):
+        detector.refit(None)
+        assert told_by(detector)[0] in ((1, 0), (0, 1))
+
+
+def test_whom_only_a_tile_shows_is_told_of_while_there_is_no_time_for_tiles_but_not_for_ever(monkeypatch):
+    detector = TiledDetector(Coarse(), TilesConfig(mode="auto", max_tiles=64), None, tiles_a_frame=1)
+    assert (1, 0) in told_by(detector, 60)
+    monkeypatch.setattr(detector, "_tiles_a_frame", 0)
+    told = told_by(detector, 120)
+    assert told[0] == (0, 1)
+    assert told[-1] == (0, 0)
 
 
 def test_offline_all_tiles_are_looked_at_so_that_results_can_be_had_again():

@@ -109,6 +109,15 @@ def test_exports_are_files_of_a_stretch_of_time_and_are_noted(dashboard):
     assert '"action": "export"' in (page.folder / "audit.log").read_text()
 
 
+@pytest.mark.parametrize("kind", ["events", "minutes", "notices", "alerts"])
+def test_an_export_of_what_cannot_be_read_is_one_sentence(dashboard, kind):
+    page = dashboard()
+    page.store.path.write_bytes(b"no database" * 1000)
+    answer = page.browser().get(f"/api/v1/export/{kind}")
+    assert answer.status_code == 400
+    assert "cannot be read (file is not a database)" in answer.get_json()["error"]
+
+
 def test_alerts_are_exported_as_events_are(dashboard):
     page = dashboard()
     put(page.store, [], [], [alert(0), alert(1, NOON + 10_000)])

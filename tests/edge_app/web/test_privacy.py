@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+import threading
 import time
 from dataclasses import replace
 
@@ -16,6 +17,7 @@ from edge_app.analysis import AnalysisOptions, analyze
 from edge_app.calibration import save_camera
 from edge_app.capture.feed import FeedPolicy
 from edge_app.config import Config, parse_config
+from edge_app.live import LiveState
 from edge_app.live.inference_thread import InferenceThread
 from edge_app.live.live_pipeline import LivePipeline
 from edge_app.live.runner import CameraSource, LiveRunner
@@ -29,6 +31,7 @@ from edge_app.storage.backup import back_up
 from edge_app.tiles.config import TilesConfig
 from edge_app.tiles.tiled_detector import with_tiles
 from edge_app.web.app import create_app
+from edge_app.web.picture import LivePicture
 from tests.edge_app.scenes import CAMERA
 from tests.edge_app.storage.made import event, minute
 from tests.edge_app.synthetic import boxes_of_people
@@ -107,6 +110,21 @@ def test_the_search_finds_the_mark_where_nothing_hides_it():
     assert [has_mark(one) for one in pictures_in(inline)] == [True]
     hidden = hide_people(marked_picture(), np.array([BOX], np.float32), "pixelate")
     assert not has_mark(hidden)
+
+
+def test_a_picture_that_was_drawn_before_people_were_to_be_hidden_is_shown_to_nobody_after():
+    live = LiveState("a source", "a model", calibrated=False)
+    found = Detections(np.array([BOX], np.float32), np.array([0.9], np.float32))
+    live.publish(Frame(marked_picture(), 0, 0.0), replace(RESULTS[-1], detections=found, tracks=Tracks.empty()), 0.0)
+    picture = LivePicture(live, None, "show", max_fps=12.0)
+
+    def first_seen():
+        (shown,) = pictures_in(next(picture.stream(threading.Event())))
+        return shown
+
+    assert has_mark(first_seen())
+    picture.use(None, "pixelate")
+    assert not has_mark(first_seen())
 
 
 @pytest.mark.parametrize("how", ["strong", "weak", "lost"])
