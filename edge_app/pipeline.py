@@ -213,10 +213,12 @@ class Pipeline:
             ground,
             pairs,
             violating,
+            self._events.began_s(violating),
             np.unique(violating),
             cut_off + closed,
             things,
             last_seen,
+            measured=camera is not None,
         )
         if self.metrics is not None:
             self.metrics.update(result)

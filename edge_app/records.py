@@ -239,11 +239,13 @@ class FrameResult:
         tracks: confirmed tracks; ``ground`` has the same order.
         pairs: distances between people; empty when uncalibrated.
         violating_pairs: (K, 2) int64, ids of the pairs that are in an open violation at this frame.
+        violating_since_s: (K,) float64, frame time at which each of those violations began.
         violating_people: ids of the people in at least one of those pairs, ascending.
         closed_events: events that were closed while this frame was processed.
         things: tracks of what never moves; they are nobody, and not among ``tracks``.
         last_seen: (M, 4) float32, source pixels xyxy: where somebody was found a moment ago and nobody is found now;
             hidden in pictures, counted nowhere.
+        measured: whether there was a calibration that holds; without one nobody has a position or a distance.
     """
 
     index: int
@@ -253,7 +255,9 @@ class FrameResult:
     ground: GroundPoints
     pairs: Pairs
     violating_pairs: IntArray
+    violating_since_s: FloatArray
     violating_people: IntArray
     closed_events: tuple[ViolationEvent, ...] = field(default=())
     things: Tracks = field(default_factory=Tracks.empty)
     last_seen: BoxArray = field(default_factory=lambda: np.zeros((0, 4), np.float32))
+    measured: bool = True

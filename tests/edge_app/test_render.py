@@ -67,7 +67,7 @@ def test_weak_detections_and_lost_tracks_are_hidden():
         Tracks(np.array([1]), boxes((200, 40, 240, 140)), np.ones(1, np.float32), np.array([[220.0, 140.0]]),
                np.eye(2)[None], np.array([False])),
         GroundPoints(np.full((1, 2), np.nan), np.full((1, 2, 2), np.nan), np.array([False]), np.zeros((1, 0, 2))),
-        Pairs.empty(), np.zeros((0, 2), np.int64), np.zeros(0, np.int64),
+        Pairs.empty(), np.zeros((0, 2), np.int64), np.zeros(0), np.zeros(0, np.int64),
     )  # fmt: skip
     picture = annotate(noise(), result, None, "pixelate")
     assert picture[60:130, 25:55].std() < 40
