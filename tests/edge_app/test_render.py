@@ -74,6 +74,16 @@ def test_weak_detections_and_lost_tracks_are_hidden():
     assert picture[60:130, 205:235].std() < 40
 
 
+def test_a_picture_claims_no_distances_while_the_calibration_does_not_hold(monkeypatch):
+    said = []
+    monkeypatch.setattr("edge_app.render.overlay._draw_header", lambda image, labels, text: said.append(text))
+    birdseye = BirdsEye(CAMERA, (320, 240))
+    for result in (results_of([[0.0, 6.0]])[-1], results_of([[0.0, 6.0]], camera=None)[-1]):
+        annotate(noise(), result, birdseye, "pixelate")
+    assert "0 too close in 0 pairs" in said[0]
+    assert "no distances claimed" in said[1]
+
+
 def test_people_are_shown_only_when_the_owner_says_so():
     image = noise()
     np.testing.assert_array_equal(hide_people(image, boxes((40, 40, 80, 140)), "show"), image)
