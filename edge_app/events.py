@@ -8,7 +8,7 @@ from typing import Any, Callable, Optional
 import numpy as np
 
 from edge_app.config import EventConfig
-from edge_app.records import IntArray, Pairs, ViolationEvent
+from edge_app.records import FloatArray, IntArray, Pairs, ViolationEvent
 
 
 @dataclass
@@ -40,6 +40,8 @@ class EventDetector:
         self._min_duration_s = config.min_duration_s
         self._max_gap_s = config.max_gap_s
         self._open: dict[tuple[int, int], _OpenEvent] = {}
+        # End of each pair's last event, as long as an event is open that began before it.
+        self._ended: dict[tuple[int, int], float] = {}
         self._next_id = 1
         self.dropped_short = 0
 
@@ -73,12 +75,21 @@ class EventDetector:
         keys = sorted(key for key, event in self._open.items() if event.last_s == time_s)
         return np.array(keys, np.int64).reshape(-1, 2)
 
+    def began_s(self, pairs: IntArray) -> FloatArray:
+        """Return the (K,) times at which the open events of these (K, 2) id pairs began."""
+        return np.array([self._open[a, b].start_s for a, b in pairs.tolist()], np.float64)
+
     def go_on(self, lost: int, new: int) -> None:
-        """Let the open events of a person who is lost go on under a new id; an event is named by its last ids."""
+        """Let the open events of a person who is lost go on under a new id; an event is named by its last ids.
+
+        One that began before an event of the new pair ended does not: both were there at once, so they are not one.
+        """
         for pair in [pair for pair in self._open if lost in pair]:
-            event = self._open.pop(pair)
             other = pair[0] if pair[1] == lost else pair[1]
             renamed = (min(other, new), max(other, new))
+            if self._open[pair].start_s <= self._ended.get(renamed, -np.inf):
+                continue
+            event = self._open.pop(pair)
             if other == new:
                 continue
             already = self._open.get(renamed)
@@ -98,6 +109,7 @@ class EventDetector:
         """Return all that is needed to go on later, as JSON values."""
         return {
             "open": [[*key, *vars(event).values()] for key, event in self._open.items()],
+            "ended": [[*key, end_s] for key, end_s in self._ended.items()],
             "next_id": self._next_id,
             "dropped_short": self.dropped_short,
         }
@@ -105,6 +117,7 @@ class EventDetector:
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what ``state`` returned."""
         self._open = {(row[0], row[1]): _OpenEvent(*row[2:]) for row in state["open"]}
+        self._ended = {(row[0], row[1]): row[2] for row in state["ended"]}
         self._next_id = state["next_id"]
         self.dropped_short = state["dropped_short"]
 
@@ -123,6 +136,10 @@ class EventDetector:
                 )
             )
             self._next_id += 1
+            self._ended[key] = end_s
+        if self._ended:
+            first_s = min((event.start_s for event in self._open.values()), default=np.inf)
+            self._ended = {key: end_s for key, end_s in self._ended.items() if end_s >= first_s}
         return tuple(closed)
 
 

@@ -253,6 +253,7 @@ class Pipeline:
             ground,
             pairs,
             violating,
+            self._events.began_s(violating),
             np.unique(violating),
             closed,
             followed.things,

@@ -239,6 +239,7 @@ class FrameResult:
         tracks: confirmed tracks; ``ground`` has the same order.
         pairs: distances between people; empty when uncalibrated.
         violating_pairs: (K, 2) int64, ids of the pairs that are in an open violation at this frame.
+        violating_since_s: (K,) float64, frame time at which each of those violations began.
         violating_people: ids of the people in at least one of those pairs, ascending.
         closed_events: events that were closed while this frame was processed.
         things: tracks of what never moves; they are nobody, and not among ``tracks``.
@@ -255,6 +256,7 @@ class FrameResult:
     ground: GroundPoints
     pairs: Pairs
     violating_pairs: IntArray
+    violating_since_s: FloatArray
     violating_people: IntArray
     closed_events: tuple[ViolationEvent, ...] = field(default=())
     things: Tracks = field(default_factory=Tracks.empty)

@@ -13,8 +13,6 @@ from edge_app.occupancy import Region
 from edge_app.records import FrameResult
 from edge_app.sinks import StatusNotice
 
-# A pair that was not too close for so long begins anew.
-_PAIR_GAP_S = 2.0
 # After a stop no longer than this, an alert that was told goes on; after a longer one it is over and may begin anew. So
 # it is if a camera gives no picture for as long.
 _OUTAGE_S = 900.0
@@ -136,7 +134,6 @@ class RuleBook:
         self._metrics = dict(metrics)
         self._regions: dict[str, Region] = {}
         self._states: dict[tuple[str, str], CameraRule] = {}
-        self._pairs: dict[tuple[str, str], dict[tuple[int, int], tuple[float, float]]] = {}
         self._faults: dict[tuple[str, str], dict[str, str]] = {}
         self._seen_s: dict[str, float] = {}
         self._over: list[Alert] = []
@@ -188,7 +185,7 @@ class RuleBook:
         self._is_awake, self._seen_s[camera] = True, now_s
         for rule in self._rules_for(camera):
             if isinstance(rule, ViolationRule):
-                longest_s = self._longest_pair_s(rule, camera, result)
+                longest_s = _longest_s(rule, result)
                 sentence = f"two people have been too close for {longest_s:.0f} s at {camera}"
                 yield from self._judge(
                     rule, camera, result.time_s, now_s, utc_s, longest_s >= rule.sustained_s, sentence
@@ -220,11 +217,10 @@ class RuleBook:
         for (name, camera), faults in list(self._faults.items()):
             rule = next(rule for rule in self._rules if rule.name == name)
             yield from self._judge(rule, camera, now_s, now_s, utc_s, bool(faults), "; ".join(faults.values()))
-        for (name, camera), state in self._states.items():
+        for (_, camera), state in self._states.items():
             blind_s = now_s - self._seen_s.get(camera, now_s)
             if state.fires and not isinstance(state.rule, FaultRule) and blind_s > _OUTAGE_S:
                 state.condition.give_up()
-                self._pairs.pop((name, camera), None)
                 alert = state.decide(now_s, utc_s, self._quiet.at(utc_s), "", "")
                 if alert is not None:
                     yield replace(alert, sentence=f"{alert.sentence}, where no picture came for {blind_s / 60:.0f} min")
@@ -264,18 +260,12 @@ class RuleBook:
             self._number += alert.alert == new and alert.state == "firing"
             yield alert
 
-    def _longest_pair_s(self, rule: ViolationRule, camera: str, result: FrameResult) -> float:
-        """Return for how long the pair that has been too close longest has been so; 0 if nobody is now."""
-        pairs = self._pairs.setdefault((rule.name, camera), {})
-        together = _together(result)
-        now = [(int(a), int(b)) for a, b in result.violating_pairs]
-        for pair in now:
-            if rule.groups or pair not in together:
-                since_s = pairs.get(pair, (result.time_s, 0.0))[0]
-                pairs[pair] = (since_s, result.time_s)
-        for pair in [pair for pair, (_, last_s) in pairs.items() if result.time_s - last_s > _PAIR_GAP_S]:
-            del pairs[pair]
-        return max((last_s - since_s for since_s, last_s in pairs.values() if last_s == result.time_s), default=-1.0)
+
+def _longest_s(rule: ViolationRule, result: FrameResult) -> float:
+    """Return for how long the longest violation of now has lasted, as its event will say; -1 where there is none."""
+    together = set() if rule.groups else _together(result)
+    pairs = zip(result.violating_pairs.tolist(), result.violating_since_s.tolist())
+    return max((result.time_s - since_s for (a, b), since_s in pairs if (a, b) not in together), default=-1.0)
 
 
 def _named(rule: str, camera: str) -> str:

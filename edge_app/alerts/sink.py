@@ -10,12 +10,14 @@ from typing import Any, NamedTuple, Optional
 from edge_app.alerts.config import AlertsConfig
 from edge_app.alerts.rules import SETTLE_S, Alert, LeftOpen, RuleBook
 from edge_app.config import MetricsConfig
+from edge_app.current import is_current
+from edge_app.occupancy import Region
 from edge_app.records import FrameResult
-from edge_app.sinks import StatusNotice
+from edge_app.sinks import NoticeKind, StatusNotice
 
 _TICK_S = 1.0
-# A picture older than this says nothing of now.
-_STALE_S = 10.0
+# Faults of which there is no picture.
+_BLIND: frozenset[NoticeKind] = frozenset({"source", "pipeline"})
 
 
 class _Seen(NamedTuple):
@@ -54,7 +56,7 @@ class AlertSink:
         self._lock = threading.Lock()
         self._newest: dict[str, _Seen] = {}
         self._cameras = tuple(metrics)
-        self._faults: dict[str, set[str]] = {}
+        self._faults: dict[str, set[NoticeKind]] = {}
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="alerts", daemon=True)
         self._thread.start()
@@ -81,8 +83,8 @@ class AlertSink:
     def states(self) -> dict[str, dict[str, Any]]:
         """Return what goes on now at each camera, as JSON values; ON and OFF as Home Assistant wants them.
 
-        Figures are None where no picture came for a while: nobody knows who is there. Without a calibration that holds
-        nobody knows who is too close, or in a region.
+        Figures are None where no picture comes: nobody knows who is there. So are those in metres where no calibration
+        holds.
         """
         with self._lock:
             newest, faults = dict(self._newest), {camera: set(kinds) for camera, kinds in self._faults.items()}
@@ -93,13 +95,9 @@ class AlertSink:
             state = found[camera] = dict.fromkeys(("utc_s", "people", "occupancy", "violating_people", "violation"))
             if seen is not None:
                 state["utc_s"] = round(seen.utc_s, 3)
-            if seen is not None and time.monotonic() - seen.at_s <= _STALE_S:
-                result = seen.result
-                state["people"] = int(result.tracks.observed.sum())
-                state["occupancy"] = regions[camera].count(result)
-                if result.in_metres:
-                    state["violating_people"] = len(result.violating_people)
-                    state["violation"] = "ON" if len(result.violating_pairs) else "OFF"
+            age_s = None if seen is None else time.monotonic() - seen.at_s
+            if seen is not None and is_current(age_s, is_broken=bool(_BLIND & faults.get(camera, set()))):
+                state |= _figures(seen.result, regions[camera])
             state["fault"] = "ON" if faults.get(camera) or faults.get("") else "OFF"
         return found
 
@@ -112,3 +110,12 @@ class AlertSink:
         while not self._stopping.wait(_TICK_S):
             with self._lock:
                 self._tell(self._rules.tick(time.monotonic(), time.time()))
+
+
+def _figures(result: FrameResult, region: Region) -> dict[str, Any]:
+    """Return what is known of one frame."""
+    figures: dict[str, Any] = {"people": int(result.tracks.observed.sum()), "occupancy": region.count(result)}
+    if result.in_metres:
+        figures["violating_people"] = len(result.violating_people)
+        figures["violation"] = "ON" if len(result.violating_pairs) else "OFF"
+    return figures

@@ -87,7 +87,7 @@ class Monitoring:
                 gauge.add_metric([name], float(read_gauge(said)))
             yield gauge
         source = GaugeMetricFamily(_PREFIX + "source_state", "1 for the state it is in", labels=["camera", "state"])
-        people = GaugeMetricFamily(_PREFIX + "people", "people seen in the newest frame", labels=["camera"])
+        people = GaugeMetricFamily(_PREFIX + "people", "people seen now, NaN where no picture comes", labels=["camera"])
         things = GaugeMetricFamily(
             _PREFIX + "still_things", "things that never move, taken for people and left out", labels=["camera"]
         )
@@ -95,7 +95,8 @@ class Monitoring:
             for state in _SOURCE_STATES:
                 source.add_metric([name, state], float(health[name]["source"] == state))
             newest = runner.state.latest()
-            people.add_metric([name], float(newest.result.tracks.observed.sum()) if newest else 0.0)
+            seen = newest.result.tracks.observed.sum() if newest and health[name]["current"] else "nan"
+            people.add_metric([name], float(seen))
             things.add_metric([name], float(len(newest.result.things)) if newest else 0.0)
         yield source
         yield people

@@ -268,9 +268,9 @@ class LiveRunner:
                 self._room.release()
             self._report_pipeline(True, "the pipeline works again")
             now_s = time.monotonic()
-            self.state.publish(item.frame, result, now_s - item.captured_s)
             # The wall clock may be set at any time: it only names the moment, durations never come from it.
             utc_s = time.time() - (now_s - item.captured_s)
+            self.state.publish(item.frame, result, now_s - item.captured_s, utc_s)
             self._tell(methodcaller("accept", self.camera_name, utc_s, result))
 
     def _report_pipeline(self, ok: bool, sentence: str) -> None:

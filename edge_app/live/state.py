@@ -10,6 +10,7 @@ from typing import Any, Optional
 
 import numpy as np
 
+from edge_app.current import is_current
 from edge_app.records import Frame, FrameResult, ViolationEvent
 from edge_app.sinks import NoticeKind
 
@@ -29,12 +30,14 @@ class Snapshot:
         frame: with its picture, people not hidden: it must not leave the process as it is.
         result: of the pipeline.
         delay_s: from capture to result.
+        utc_s: when it was captured, by the wall clock; for people.
     """
 
     sequence: int
     frame: Frame
     result: FrameResult
     delay_s: float
+    utc_s: float
 
 
 class LiveState:
@@ -59,11 +62,11 @@ class LiveState:
         self._conditions: dict[NoticeKind, str] = {}
         self._ended = False
 
-    def publish(self, frame: Frame, result: FrameResult, delay_s: float) -> None:
+    def publish(self, frame: Frame, result: FrameResult, delay_s: float, utc_s: float) -> None:
         """Make a processed frame known; a fault that was shown is over."""
         with self._condition:
             sequence = self._snapshot.sequence + 1 if self._snapshot else 1
-            self._snapshot = Snapshot(sequence, frame, result, delay_s)
+            self._snapshot = Snapshot(sequence, frame, result, delay_s, utc_s)
             self._snapshot_s = time.monotonic()
             self._finished_s.append(self._snapshot_s)
             self._delays_s.append(delay_s)
@@ -103,11 +106,21 @@ class LiveState:
                 self._conditions[kind] = sentence
             self._condition.notify_all()
 
-    def wait_newer(self, sequence: int, timeout_s: float) -> Optional[Snapshot]:
-        """Wait for a snapshot after ``sequence``; None when none came in time or a fault is shown."""
+    def wait_newer(self, sequence: int, timeout_s: float, *, until_trouble: bool = False) -> Optional[Snapshot]:
+        """Wait for a snapshot after ``sequence``; None when none came in time or a fault is shown.
+
+        Args:
+            sequence: of the last one that is known.
+            timeout_s: the longest wait.
+            until_trouble: wait no longer once it is known that there is no picture.
+        """
         with self._condition:
             self._condition.wait_for(
-                lambda: self._snapshot is not None and self._snapshot.sequence > sequence, timeout_s
+                lambda: (
+                    (self._snapshot is not None and self._snapshot.sequence > sequence)
+                    or (until_trouble and self._has_trouble())
+                ),
+                timeout_s,
             )
             snapshot = self._snapshot
             return snapshot if snapshot is not None and snapshot.sequence > sequence and not self._fault else None
@@ -126,7 +139,8 @@ class LiveState:
         """Return what a watcher needs to know.
 
         ``fault``: why there are no good frames now; ``degraded``: sentences on what is not as it should be although
-        frames go on; ``source``: connecting, live, lost, ended or failed; the rest are figures.
+        frames go on; ``current``: whether the newest picture is one of now; ``source``: connecting, live, lost, ended
+        or failed; the rest are figures.
         """
         with self._condition:
             times = list(self._finished_s)
@@ -141,8 +155,13 @@ class LiveState:
                 "newest_frame_age_s": round(age_s, 2),
                 "faults": self._faults,
                 "fault": self._source_fault or self._fault,
+                "current": is_current(age_s if self._snapshot else None, is_broken=self._has_trouble()),
                 "degraded": list(self._conditions.values()),
                 "source": self._source_status,
                 "frames": self._snapshot.sequence if self._snapshot else 0,
                 "ended": self._ended,
             }
+
+    def _has_trouble(self) -> bool:
+        """Tell whether it is known that there is no picture now."""
+        return bool(self._source_fault or self._fault or self._ended)

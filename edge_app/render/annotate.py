@@ -29,7 +29,7 @@ def annotate(
         inset: put the bird's-eye view into a corner.
     """
     picture = hide_people(image, people_boxes(result), privacy)
-    draw_overlay(picture, result, calibrated=birdseye is not None)
+    draw_overlay(picture, result, calibrated=birdseye is not None and result.in_metres)
     if birdseye is not None and inset:
         _put_inset(picture, birdseye, result)
     return picture

@@ -16,6 +16,7 @@ from edge_app import __version__
 from edge_app.config import MetricsConfig
 from edge_app.records import FrameResult, ViolationEvent
 from edge_app.sinks import StatusNotice
+from edge_app.storage.capture_times import CaptureTimes
 from edge_app.storage.config import StorageConfig
 from edge_app.storage.lock import damaged_sentence, set_aside
 from edge_app.storage.minutes import MinuteAggregator
@@ -68,6 +69,7 @@ class StorageSink:
         self._on_notice = on_notice
         self._numbers = itertools.count(1)
         self._cameras: dict[str, MinuteAggregator] = {}
+        self._captured: dict[str, CaptureTimes] = {}
         self._begun: dict[str, str] = {}  # camera -> uid of its running minute, once that was handed to the writer
         self._broken: Optional[str] = None
         fingerprints_json = json.dumps(fingerprints or {}, sort_keys=True)
@@ -87,11 +89,11 @@ class StorageSink:
         """Take the result of one frame."""
         aggregator = self._cameras.get(camera) or self._begin(camera)
         aggregator.add(utc_s, result)
-        if result.closed_events:
-            offset_s = utc_s - result.time_s
-            for closed in result.closed_events:
-                event = stored_event(self._new_uid(), camera, offset_s, closed)
-                self.writer.put([add_event(event), *self._along(event.uid, event)])
+        captured = self._captured.setdefault(camera, CaptureTimes())
+        captured.add(result.time_s, utc_s)
+        for closed in result.closed_events:
+            event = stored_event(self._new_uid(), camera, captured, closed)
+            self.writer.put([add_event(event), *self._along(event.uid, event)])
 
     def notice(self, notice: StatusNotice) -> None:
         """Take a notice."""
@@ -178,13 +180,13 @@ class StorageSink:
         return f"{self.run}-{number}"
 
 
-def stored_event(uid: str, camera: str, offset_s: float, event: ViolationEvent) -> StoredEvent:
-    """Put an event on the clock; ``offset_s`` is the clock at frame time zero, as it goes now."""
+def stored_event(uid: str, camera: str, captured: CaptureTimes, event: ViolationEvent) -> StoredEvent:
+    """Put an event on the clock."""
     return StoredEvent(
         uid,
         camera,
-        event.start_s + offset_s,
-        event.end_s + offset_s,
+        captured.utc_s(event.start_s),
+        captured.utc_s(event.end_s),
         event.duration_s,
         event.id_a,
         event.id_b,

@@ -66,7 +66,7 @@ class LivePicture:
         try:
             sequence = 0
             while not stopping.is_set():
-                snapshot = self._live.wait_newer(sequence, _STALE_S)
+                snapshot = self._live.wait_newer(sequence, _STALE_S, until_trouble=True)
                 if snapshot is None:
                     yield self._placeholder
                     stopping.wait(1.0)

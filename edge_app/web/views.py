@@ -7,8 +7,10 @@ from typing import Any, Optional
 import numpy as np
 
 from edge_app.config import Config
+from edge_app.current import FRESH_S
 from edge_app.live import Snapshot
 from edge_app.masking import masked
+from edge_app.records import FrameResult
 from edge_app.web.site import CameraView
 
 
@@ -50,7 +52,7 @@ def state_view(view: CameraView) -> dict[str, Any]:
     }
     snapshot = live.latest()
     if snapshot is not None:
-        said["now"] = _now(snapshot)
+        said["now"] = _now(snapshot, is_current=health["current"])
     return said
 
 
@@ -60,7 +62,7 @@ def banner(health: dict[str, Any]) -> Optional[str]:
         return str(health["fault"])
     if health["ended"]:
         return "the recording has ended"
-    if health["newest_frame_age_s"] > 5:
+    if health["newest_frame_age_s"] > FRESH_S:
         return f"no frame for {health['newest_frame_age_s']:.0f} seconds"
     if health["degraded"]:
         return "; ".join(health["degraded"])
@@ -71,8 +73,28 @@ def _masked(sentence: Optional[str]) -> Optional[str]:
     return None if sentence is None else masked(sentence)
 
 
-def _now(snapshot: Snapshot) -> dict[str, Any]:
-    result = snapshot.result
+def _now(snapshot: Snapshot, *, is_current: bool) -> dict[str, Any]:
+    """Return the newest frame; figures of a picture that is not of now, or that were not measured, are None."""
+    said: dict[str, Any] = {
+        "sequence": snapshot.sequence,
+        "time_s": round(snapshot.result.time_s, 3),
+        "utc_s": round(snapshot.utc_s, 3),
+        "people": None,
+        "people_too_close": None,
+        "pairs_too_close": None,
+        "nearest_m": None,
+        "positions": [],
+        "close_pairs": [],
+    }
+    if is_current:
+        said["people"] = int(snapshot.result.tracks.observed.sum())
+        if snapshot.result.in_metres:
+            said |= _measured(snapshot.result)
+    return said
+
+
+def _measured(result: FrameResult) -> dict[str, Any]:
+    """Return what is known in metres."""
     violating = set(result.violating_people.tolist())
     rows = np.flatnonzero(result.tracks.observed & result.ground.valid)
     distances = {
@@ -82,12 +104,8 @@ def _now(snapshot: Snapshot) -> dict[str, Any]:
         )
     }
     return {
-        "sequence": snapshot.sequence,
-        "time_s": round(result.time_s, 3),
-        "people": int(result.tracks.observed.sum()),
-        # Nobody knows without metres.
-        "people_too_close": len(violating) if result.in_metres else None,
-        "pairs_too_close": len(result.violating_pairs) if result.in_metres else None,
+        "people_too_close": len(violating),
+        "pairs_too_close": len(result.violating_pairs),
         "nearest_m": round(float(result.pairs.distance_m.min()), 2) if len(result.pairs) else None,
         "positions": [
             {

@@ -132,7 +132,7 @@ def test_events_come_newest_first(started):
     for number in range(1, 4):
         event = type("E", (), {"event_id": number})()
         result = type(RESULTS[-1])(**{**vars(RESULTS[-1]), "closed_events": (event,)})
-        runner.state.publish(Frame(np.zeros((2, 2, 3), np.uint8), 0, 0.0), result, 0.0)
+        runner.state.publish(Frame(np.zeros((2, 2, 3), np.uint8), 0, 0.0), result, 0.0, 0.0)
     events, total = runner.state.events(2)
     assert [event.event_id for event in events] == [3, 2]
     assert total == 3

@@ -24,7 +24,7 @@ def frame(time_s, places, violating=()):
     ground = GroundPoints(xy, np.zeros((count, 2, 2)), np.ones(count, np.bool_), np.zeros((count, 0, 2)))
     pairs = np.array(violating, np.int64).reshape(-1, 2)
     return FrameResult(round(time_s * 10), time_s, Detections.empty(), tracks, ground, Pairs.empty(), pairs,
-                       np.unique(pairs))  # fmt: skip
+                       np.full(len(pairs), time_s), np.unique(pairs))  # fmt: skip
 
 
 def run(frames, config=None):

@@ -67,11 +67,21 @@ def test_weak_detections_and_lost_tracks_are_hidden():
         Tracks(np.array([1]), boxes((200, 40, 240, 140)), np.ones(1, np.float32), np.array([[220.0, 140.0]]),
                np.eye(2)[None], np.array([False])),
         GroundPoints(np.full((1, 2), np.nan), np.full((1, 2, 2), np.nan), np.array([False]), np.zeros((1, 0, 2))),
-        Pairs.empty(), np.zeros((0, 2), np.int64), np.zeros(0, np.int64),
+        Pairs.empty(), np.zeros((0, 2), np.int64), np.zeros(0), np.zeros(0, np.int64),
     )  # fmt: skip
     picture = annotate(noise(), result, None, "pixelate")
     assert picture[60:130, 25:55].std() < 40
     assert picture[60:130, 205:235].std() < 40
+
+
+def test_a_picture_claims_no_distances_while_the_calibration_does_not_hold(monkeypatch):
+    said = []
+    monkeypatch.setattr("edge_app.render.overlay._draw_header", lambda image, labels, text: said.append(text))
+    birdseye = BirdsEye(CAMERA, (320, 240))
+    for result in (results_of([[0.0, 6.0]])[-1], results_of([[0.0, 6.0]], camera=None)[-1]):
+        annotate(noise(), result, birdseye, "pixelate")
+    assert "0 too close in 0 pairs" in said[0]
+    assert "no distances claimed" in said[1]
 
 
 def test_people_are_shown_only_when_the_owner_says_so():

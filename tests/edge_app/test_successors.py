@@ -86,6 +86,23 @@ def test_an_event_survives_new_ids_of_both_people():
     assert closed[0].min_distance_m == 1.0
 
 
+def test_an_event_does_not_go_on_under_the_name_of_one_that_was_there_beside_it():
+    # 1 is near 2 and near 3. 2 is lost long before 3, and found again, under its own id, where 3 was lost.
+    events, successors = EventDetector(2.0, EventConfig()), Successors(2.0)
+    xy = {1: (0.0, 5.0), 2: (1.0, 5.0), 3: (0.5, 5.0)}
+    closed = []
+    for index in range(60):
+        ids = [1, 2, 3] if index < 10 else [1, 3] if index < 30 else [1] if index < 32 else [1, 2]
+        if index == 32:
+            xy[2] = xy[3]
+            events, restored = EventDetector(2.0, EventConfig()), json.loads(json.dumps(events.state()))
+            events.restore(restored)
+        closed += closeness(events, successors, index / 5, ids, [xy[person] for person in ids])
+    closed += events.finish()
+    spans = sorted((event.id_a, event.id_b, event.start_s, event.end_s) for event in closed)
+    assert spans == [(1, 2, 0.0, 9 / 5), (1, 2, 32 / 5, 59 / 5), (1, 3, 0.0, 29 / 5), (2, 3, 0.0, 9 / 5)]
+
+
 def test_an_event_with_oneself_is_none():
     events = EventDetector(2.0, EventConfig(min_duration_s=0.0))
     events.update(0.0, measure_pairs(np.array([1, 2]), places([(0, 5), (1, 5)]), 2.0))

@@ -52,14 +52,19 @@ class ClosePair(Section):
 
 
 class Now(Section):
-    """The newest frame; who is too close is null without a calibration that holds."""
+    """The newest frame.
+
+    Where no picture comes (health.current is false) figures are null and there are no positions. So are those in metres
+    where no calibration holds.
+    """
 
     sequence: int
     time_s: float
-    people: int
-    people_too_close: Optional[int]
-    pairs_too_close: Optional[int]
-    nearest_m: Optional[float]
+    utc_s: float = Field(description="when the newest picture was taken; where none comes, since when nothing is known")
+    people: Optional[int] = Field(description="null: not known, since no picture comes")
+    people_too_close: Optional[int] = Field(description="null: not known")
+    pairs_too_close: Optional[int] = Field(description="null: not known")
+    nearest_m: Optional[float] = Field(description="null: not known, or fewer than two people have a position")
     positions: tuple[Person, ...]
     close_pairs: tuple[ClosePair, ...]
 
@@ -73,6 +78,7 @@ class Health(Section):
     newest_frame_age_s: float
     faults: int
     fault: Optional[str]
+    current: bool = Field(description="the newest picture is one of now; else no figure is known")
     degraded: tuple[str, ...]
     source: str
     frames: int
@@ -92,7 +98,7 @@ class State(Section):
     health: Health
     banner: Optional[str]
     events_total: int
-    now: Optional[Now] = None
+    now: Optional[Now] = Field(None, description="not there before the first picture")
 
 
 class Ground(Section):

@@ -7,13 +7,12 @@ from typing import Any
 
 from flask import Blueprint, Response, g, jsonify, render_template, request
 
+from edge_app.current import FRESH_S
 from edge_app.web.api.operation import CameraQuery, read_query
 from edge_app.web.security.access import open_to_everyone
 from edge_app.web.security.guard import is_local
 from edge_app.web.site import Site
 from edge_app.web.views import state_view
-
-_FRESH_S = 5.0
 
 
 def add_live(pages: Blueprint, site: Site) -> None:
@@ -41,8 +40,9 @@ def add_live(pages: Blueprint, site: Site) -> None:
     @open_to_everyone
     def health() -> Any:
         states = {name: state_view(view)["health"] for name, view in site.cameras.items()}
+        # At the start the first picture has as long to come.
         is_well = all(
-            said["newest_frame_age_s"] <= _FRESH_S and said["fault"] is None and not said["ended"]
+            said["newest_frame_age_s"] <= FRESH_S and said["fault"] is None and not said["ended"]
             for said in states.values()
         )
         status = 200 if is_well else 503

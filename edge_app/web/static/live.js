@@ -2,8 +2,6 @@
 
 const byId = (id) => document.getElementById(id);
 const put = (id, text) => { const element = byId(id); if (element && element.textContent !== text) element.textContent = text; };
-const count = (value) => (value === null ? "–" : String(value));
-const metres = (value, digits) => (value === null || value === undefined ? "–" : `${value.toFixed(digits)} m`);
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 let ground = { calibrated: false };
@@ -16,13 +14,60 @@ function showConnection(text, kind) {
   pill.className = `pill ${kind}`;
 }
 
-// What the banner says at the server: until this age a picture counts as of now.
-const FRESH_S = 5;
+// The device says five times a second what is; a page that hears nothing for so long knows nothing of now.
+const SILENT_MS = 5000;
+let heardMs = 0;
 
-function showPicture({ fault, ended, newest_frame_age_s: age_s, frames }) {
-  const comes = frames > 0 && !fault && !ended && age_s <= FRESH_S;
+function showPicture(comes) {
   showConnection(comes ? "live" : "no picture", comes ? "live" : "lost");
   byId("hiding").hidden = !comes;
+}
+
+// A dash alone says nothing to who listens; that it is not known is not the same as none.
+function showFigure(id, text, why) {
+  const element = byId(id);
+  if (!element || element.textContent === (text ?? `–${why}`)) return;
+  if (text !== null) return put(id, text);
+  const [dash, said] = [document.createElement("span"), document.createElement("span")];
+  dash.ariaHidden = "true";
+  dash.textContent = "–";
+  said.className = "quiet";
+  said.textContent = why;
+  element.replaceChildren(dash, said);
+}
+
+function showNumbers(now, why) {
+  const count = (value) => (value === null ? null : String(value));
+  showFigure("people", count(now.people), why);
+  showFigure("too-close", count(now.people_too_close), why);
+  showFigure("pairs", count(now.pairs_too_close), why);
+  showFigure("nearest", now.nearest_m === null ? null : `${now.nearest_m.toFixed(1)} m`, why || "fewer than two people");
+  byId("too-close-card")?.classList.toggle("alarm", now.people_too_close > 0);
+}
+
+// Why something on this page is not known; empty where all is.
+function whyUnknown({ people, people_too_close, utc_s }) {
+  const time = utc_s ? new Date(1000 * utc_s).toLocaleTimeString([], { hourCycle: "h23" }) : null;
+  if (people === null) return time ? `no picture since ${time}` : "no picture yet";
+  return people_too_close === null ? "no calibration holds, so no distances are claimed" : "";
+}
+
+const NOTHING = { people: null, people_too_close: null, pairs_too_close: null, nearest_m: null, positions: [], close_pairs: [] };
+
+function showNow() {
+  const now = state.now ?? NOTHING;
+  const why = whyUnknown(now);
+  showNumbers(now, why);
+  put("plan-unknown", why && `Nobody is drawn: ${why}.`);
+  if (byId("plan-unknown")) byId("plan-unknown").hidden = !why;
+  drawPlan();
+}
+
+function cutOff() {
+  showConnection("page not connected", "lost");
+  byId("hiding").hidden = true;
+  state = { now: { ...NOTHING, utc_s: state?.now?.utc_s } };
+  showNow();
 }
 
 function showState() {
@@ -30,19 +75,14 @@ function showState() {
   banner.hidden = !state.banner;
   if (state.banner) put("banner", state.banner);
   const health = state.health;
-  showPicture(health);
+  showPicture(health.current);
   put("fps", `${health.fps.toFixed(1)} a second`);
-  put("delay", health.delay_ms === null ? "–" : `${Math.round(health.delay_ms)} ms`);
+  put("delay", !health.current || health.delay_ms === null ? "–" : `${Math.round(health.delay_ms)} ms`);
   put("dropped", String(health.dropped_frames));
   put("faults", String(health.faults + health.withheld_pictures));
   put("model", state.model);
   put("events-total", String(state.events_total));
-  if (!state.now) return;
-  put("people", String(state.now.people));
-  put("too-close", count(state.now.people_too_close));
-  put("pairs", count(state.now.pairs_too_close));
-  put("nearest", metres(state.now.nearest_m, 1));
-  byId("too-close-card")?.classList.toggle("alarm", state.now.people_too_close > 0);
+  showNow();
 }
 
 function planGeometry(width, height) {
@@ -207,12 +247,12 @@ function listen() {
     byId("picture").src = `/live.mjpg?camera=${camera}&since=${Date.now()}`;
   };
   stream.onmessage = (message) => {
+    heardMs = Date.now();
     state = JSON.parse(message.data);
     showState();
-    drawPlan();
   };
   stream.onerror = () => {
-    showConnection("page not connected", "lost");
+    cutOff();
     if (stream.readyState === EventSource.CLOSED) setTimeout(listen, 3000);
   };
 }
@@ -220,4 +260,5 @@ function listen() {
 const answer = await fetch(`/api/v1/ground?camera=${camera}`);
 if (answer.ok) ground = await answer.json();
 window.addEventListener("resize", drawPlan);
+setInterval(() => { if (heardMs && Date.now() - heardMs > SILENT_MS) cutOff(); }, 1000);
 listen();

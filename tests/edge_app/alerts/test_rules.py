@@ -8,13 +8,22 @@ import pytest
 from edge_app.alerts.conditions import Quiet, Sustained
 from edge_app.alerts.config import AlertsConfig, QuietHours
 from edge_app.alerts.rules import Alert, LeftOpen, RuleBook
-from edge_app.config import MetricsConfig, parse_config
+from edge_app.config import EventConfig, MetricsConfig, parse_config
+from edge_app.distances import measure_pairs
 from edge_app.errors import UserError
+from edge_app.events import EventDetector
+from edge_app.records import GroundPoints
 from edge_app.sinks import StatusNotice
+from edge_app.successors import Successors
 from tests.edge_app.storage.made import NOON, two_people
 
 CLOSE = two_people(frames=30)[-1]
-NOBODY = replace(CLOSE, violating_pairs=np.zeros((0, 2), np.int64), violating_people=np.zeros(0, np.int64))
+NOBODY = replace(
+    CLOSE, violating_pairs=np.zeros((0, 2), np.int64), violating_since_s=np.zeros(0),
+    violating_people=np.zeros(0, np.int64),
+)  # fmt: skip
+# Seconds that an event survives, as is the default.
+GAP_S = 2.0
 
 
 class Book:
@@ -23,9 +32,15 @@ class Book:
     def __init__(self, *rules, quiet=None, region=None):
         config = AlertsConfig.model_validate({"rules": rules, "quiet_hours": quiet})
         self.book = RuleBook(config, {"door": MetricsConfig(region_m=region)}, "run")
+        self._event = {}
 
     def at(self, seconds, result, camera="door"):
         shown = replace(result, time_s=float(seconds))
+        if len(result.violating_pairs):
+            since_s, last_s = self._event.get(camera, (seconds, seconds))
+            since_s = since_s if seconds - last_s <= GAP_S else seconds
+            self._event[camera] = (since_s, seconds)
+            shown = replace(shown, violating_since_s=np.full(len(result.violating_pairs), float(since_s)))
         return list(self.book.see(camera, float(seconds), NOON + seconds, shown))
 
     def hear(self, seconds, ok, kind="source", camera="door", sentence="the camera is gone"):
@@ -68,6 +83,62 @@ def test_people_who_walk_together_can_be_left_out():
     frames = [(s, together) for s in range(15)]
     assert told(Book(rule("violation")), frames) == [(10, "firing")]
     assert told(Book(rule("violation", groups=False)), frames) == []
+
+
+STEP_S = 0.1
+
+
+def told_and_stored(rules, events, until_s, people_at):
+    """Run (ids, places) of each frame through everything after the tracker; returns alerts and events."""
+    book = RuleBook(AlertsConfig.model_validate({"rules": rules}), {"door": MetricsConfig()}, "run")
+    detector, successors, alerts, closed = EventDetector(2.0, events), Successors(events.max_gap_s), [], []
+    for index in range(round(until_s / STEP_S)):
+        time_s = index * STEP_S
+        ids, xy_m = people_at(time_s)
+        ground = GroundPoints(
+            np.array(xy_m, np.float64).reshape(-1, 2), np.zeros((len(ids), 2, 2)), np.ones(len(ids), np.bool_),
+            np.zeros((len(ids), 0, 2)),
+        )  # fmt: skip
+        for lost, new in successors.update(time_s, np.array(ids), ground):
+            detector.go_on(lost, new)
+        pairs = measure_pairs(np.array(ids), ground, 2.0)
+        closed += detector.update(time_s, pairs)
+        now = detector.violating_pairs(time_s)
+        result = replace(NOBODY, time_s=time_s, pairs=pairs, violating_pairs=now,
+                         violating_since_s=detector.began_s(now), violating_people=np.unique(now))  # fmt: skip
+        alerts += book.see("door", time_s, NOON + time_s, result)
+    return alerts, [*closed, *detector.finish()]
+
+
+BESIDE = [(0.0, 5.0), (1.0, 5.0)]
+
+
+@pytest.mark.parametrize(
+    "people_at",
+    [
+        lambda time_s: ([1, 2] if time_s < 5 else [1, 7], BESIDE),
+        lambda time_s: ([1, 2], BESIDE) if not 4 < time_s < 8 else ([1], BESIDE[:1]),
+    ],
+    ids=["one of them goes on under another id", "one of them is not seen for four seconds"],
+)
+def test_an_event_that_is_stored_as_long_enough_is_told(people_at):
+    last_s = 10.15
+    alerts, events = told_and_stored(
+        [rule("violation")], EventConfig(max_gap_s=5.0), 25.0,
+        lambda time_s: people_at(time_s) if time_s < last_s else ([], []),
+    )  # fmt: skip
+    assert [round(event.duration_s, 1) for event in events] == [10.1]
+    assert [alert.state for alert in alerts] == ["firing", "recovered"]
+
+
+@pytest.mark.parametrize("gap_s", [0.5, 2.0, 5.0])
+def test_an_event_that_is_stored_as_too_short_is_not_told(gap_s):
+    # Two of six seconds, one second apart from each other: one event or two, by the configuration.
+    alerts, events = told_and_stored(
+        [rule("violation")], EventConfig(max_gap_s=gap_s), 25.0,
+        lambda time_s: ([1, 2], BESIDE) if time_s <= 6 or 7 <= time_s <= 13 else ([], []),
+    )  # fmt: skip
+    assert bool(alerts) == any(event.duration_s >= 10 for event in events) == (gap_s > 1)
 
 
 def test_occupancy_counts_in_the_region_only():

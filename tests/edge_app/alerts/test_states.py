@@ -30,18 +30,28 @@ def test_figures_of_a_camera_that_fell_silent_are_unknown_and_not_those_of_befor
     sink.accept("door", NOON, result)
     state = sink.states()["door"]
     assert (state["people"], state["violation"], state["utc_s"]) == (2, "ON", NOON)
-    monkeypatch.setattr("edge_app.alerts.sink._STALE_S", -1.0)
+    monkeypatch.setattr("edge_app.current.FRESH_S", -1.0)
     assert sink.states()["door"] == {"utc_s": NOON, **UNKNOWN, "fault": "OFF"}
 
 
-def test_who_is_too_close_or_in_a_region_is_unknown_without_a_calibration_that_holds():
-    region = MetricsConfig(region_m=[(-0.5, 4.0), (0.5, 4.0), (0.5, 8.0)])
-    places = {"door": MetricsConfig(), "yard": region}
-    sink = AlertSink(AlertsConfig(), places, "run", lambda alerts: None)
-    for camera in places:
-        sink.accept(camera, NOON, results_of([[0.0, 6.0], [1.0, 6.0]], frames=30, camera=None)[-1])
-    states = sink.states()
-    sink.close()
-    unknown = {**UNKNOWN, "utc_s": NOON, "fault": "OFF"}
-    assert states["door"] == {**unknown, "people": 2, "occupancy": 2}
-    assert states["yard"] == {**unknown, "people": 2}
+@pytest.mark.parametrize("kind", ["source", "pipeline"])
+def test_figures_of_a_camera_that_is_known_to_give_no_picture_are_unknown_at_once(sink, kind):
+    sink.accept("door", NOON, two_people(frames=30)[-1])
+    sink.notice(StatusNotice("door", kind, False, "the camera is gone", NOON))
+    assert sink.states()["door"] == {"utc_s": NOON, **UNKNOWN, "fault": "ON"}
+    sink.notice(StatusNotice("door", kind, True, "the camera is live", NOON))
+    assert sink.states()["door"]["people"] == 2
+
+
+def test_figures_go_on_while_something_else_is_broken(sink):
+    sink.accept("door", NOON, two_people(frames=30)[-1])
+    sink.notice(StatusNotice("door", "storage", False, "the disk is full", NOON))
+    assert (sink.states()["door"]["people"], sink.states()["door"]["fault"]) == (2, "ON")
+
+
+def test_without_a_calibration_people_are_counted_and_nothing_in_metres_is_known(sink):
+    sink.use_places("yard", MetricsConfig(region_m=[(-1.0, 4.0), (1.0, 4.0), (1.0, 8.0)]))
+    for camera in ("door", "yard"):
+        sink.accept(camera, NOON, results_of([[0.0, 6.0], [1.0, 6.0]], camera=None)[-1])
+    known = {"utc_s": NOON, **UNKNOWN, "people": 2, "fault": "OFF"}
+    assert sink.states() == {"door": {**known, "occupancy": 2}, "yard": known}

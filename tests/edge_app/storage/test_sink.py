@@ -13,14 +13,18 @@ from edge_app.alerts.rules import SETTLE_S
 from edge_app.config import Config, MetricsConfig
 from edge_app.delivery.messages import parse_message
 from edge_app.errors import UserError
+from edge_app.pipeline import Pipeline
+from edge_app.records import Detections
 from edge_app.sinks import StatusNotice
 from edge_app.storage import Store
+from edge_app.storage.capture_times import CaptureTimes
 from edge_app.storage.minutes import MinuteAggregator
 from edge_app.storage.store import read_left_behind
 from edge_app.storage.wiring import _settle_s, open_sinks
 from edge_app.storage.writer import HistoryWriter
-from tests.edge_app.scenes import results_of
+from tests.edge_app.scenes import CAMERA, NoModel, results_of
 from tests.edge_app.storage.made import NOON, damage, two_people, with_event
+from tests.edge_app.synthetic import boxes_of_people, camera_looking_down
 from tests.edge_app.waiting import wait_until
 
 
@@ -172,6 +176,88 @@ def test_minutes_without_a_calibration_are_stored_and_sent_without_figures_in_me
         (payload,) = connection.execute("SELECT payload FROM outbox").fetchone()
     sent = parse_message(payload.encode())
     assert (sent.people, sent.violating_people, sent.exposed_person_s, sent.heat) == (2, None, None, [])
+
+
+def watched(sink, pipeline, sees, utc_of, seconds, changes=()):
+    """Let a pipeline see two people at ten frames a second and ``sink`` store it, with (second, change) in between."""
+    boxes = boxes_of_people(CAMERA, np.array([[0.0, 6.0], [1.0, 6.0]]))
+    nobody = Detections.empty()
+    for index in range(round(seconds * 10)):
+        time_s = index / 10
+        for second, change in changes:
+            if index == second * 10:
+                pipeline.reconfigure(*change)
+        sink.accept("door", utc_of(time_s), pipeline.interpret(index, time_s, boxes if sees(time_s) else nobody))
+    sink.close()
+
+
+def overlapping(events):
+    """Return the pairs of events of the same two people that overlap on the clock."""
+    events = sorted(events, key=lambda event: event.start_utc_s)
+    return [
+        (one.uid, other.uid)
+        for number, one in enumerate(events)
+        for other in events[number + 1 :]
+        if (one.id_a, one.id_b) == (other.id_a, other.id_b) and other.start_utc_s < one.end_utc_s
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changed", "camera"),
+    [
+        ({"distance": {"threshold_m": 1.5}}, CAMERA),
+        ({"events": {"exit_margin_m": 0.5, "max_gap_s": 5.0}}, CAMERA),
+        ({"groups": {"enabled": False}}, CAMERA),
+        ({}, camera_looking_down(height_m=3.1, width=320, height=240, focal_px=200.0)),
+    ],
+    ids=["threshold", "events", "groups", "calibration"],
+)
+def test_an_event_that_is_open_at_a_change_ends_once_and_no_two_of_a_pair_overlap(opened, config, changed, camera):
+    # A busy machine: the frame that meets the change comes half a second late, and those after it make up for it.
+    def utc_of(time_s):
+        return NOON + time_s + 0.9 * max(0.0, 0.5 - time_s % 4 if time_s >= 4 else 0.0)
+
+    change = (Config.model_validate(changed), camera)
+    changes = [(4, change), (8, (Config(), CAMERA))]
+    pipeline = Pipeline(Config(), NoModel(), CAMERA)
+    watched(opened(), pipeline, lambda time_s: time_s < 12, utc_of, 20, changes)
+    events = Store(config.path).events().events
+    assert sorted(round(event.duration_s, 1) for event in events) == [3.7, 3.9, 3.9]
+    assert {(event.id_a, event.id_b) for event in events} == {(1, 2)}
+    assert overlapping(events) == []
+
+
+@pytest.mark.parametrize("times", [3.0, 0.4])
+def test_events_of_a_recording_that_is_not_played_at_its_own_pace_do_not_overlap(opened, config, times):
+    pipeline = Pipeline(Config(), NoModel(), CAMERA)
+    watched(opened(), pipeline, lambda time_s: time_s % 10 < 6, lambda time_s: NOON + time_s / times, 40)
+    events = sorted(Store(config.path).events().events, key=lambda event: event.start_utc_s)
+    assert [round(event.duration_s, 1) for event in events] == pytest.approx([5.8] * 4, abs=0.3)
+    assert overlapping(events) == []
+    assert events[-1].end_utc_s == pytest.approx(NOON + 35.9 / times, abs=0.1)
+
+
+def test_an_event_in_which_the_clock_was_set_begins_where_the_new_clock_puts_it(opened, config, monkeypatch):
+    sink, results = opened(), two_people(frames=21)
+    ahead_s = 0.0
+    monkeypatch.setattr("edge_app.storage.capture_times.time.time", lambda: time.monotonic() + NOON + ahead_s)
+    for result in results[:10]:
+        sink.accept("door", NOON + result.time_s, result)
+    ahead_s = 3600.0
+    for result in results[10:20]:
+        sink.accept("door", NOON + result.time_s + ahead_s, result)
+    sink.accept("door", NOON + 2.0 + ahead_s, with_event(results[20], start_s=0.5, end_s=1.5))
+    sink.close()
+    (event,) = Store(config.path).events().events
+    assert (event.start_utc_s, event.end_utc_s) == pytest.approx((NOON + 3600.5, NOON + 3601.5), abs=1e-3)
+
+
+def test_a_frame_is_looked_back_on_for_an_hour_and_longer_ago_is_reckoned():
+    times = CaptureTimes()
+    for index in range(80_000):
+        times.add(index / 10, NOON + index / 20)
+    assert times.utc_s(7000.0) == pytest.approx(NOON + 3500.0, abs=1e-3)
+    assert times.utc_s(0.0) < times.utc_s(1.0) < times.utc_s(7000.0)
 
 
 def test_a_running_minute_is_in_history_before_it_is_over(opened, config):

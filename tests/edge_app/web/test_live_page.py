@@ -11,7 +11,7 @@ import pytest
 
 from edge_app.errors import UserError
 from tests.edge_app.scenes import results_of
-from tests.edge_app.test_live import wait_until
+from tests.edge_app.test_live import FakeSource, wait_until
 from tests.edge_app.web.served import ReconfigurablePipeline
 
 
@@ -76,6 +76,38 @@ def test_the_state_says_who_is_where(dashboard):
     places = np.array([person["xy_m"] for person in state["now"]["positions"]])
     np.testing.assert_allclose(places, [[0.0, 6.0], [1.0, 6.0]], atol=0.05)
     assert state["banner"] is None
+
+
+def test_what_is_not_known_is_null_and_since_when_is_said(dashboard):
+    page = dashboard(pipeline=ReconfigurablePipeline(fail_on=range(8, 10**6)))
+    wait_until(lambda: page.runner.state.health()["fault"] is not None)
+    state = json.loads(page.get("/api/v1/state")[1])
+    now = state["now"]
+    assert state["health"]["current"] is False
+    assert now["utc_s"] == pytest.approx(page.runner.state.latest().utc_s, abs=0.01)
+    figures = ("people", "people_too_close", "pairs_too_close", "nearest_m")
+    assert [now[figure] for figure in figures] == [None] * 4
+    assert (now["positions"], now["close_pairs"]) == ([], [])
+    page.runner.feed_status("ended", "the clip has ended")
+    assert json.loads(page.get("/api/v1/state")[1])["now"]["people"] is None
+
+
+def test_an_old_picture_says_nothing_of_now_though_nothing_is_known_to_be_broken(dashboard, monkeypatch):
+    page = dashboard()
+    wait_until(lambda: page.runner.state.latest() is not None)
+    monkeypatch.setattr("edge_app.current.FRESH_S", -1.0)
+    state = json.loads(page.get("/api/v1/state")[1])
+    assert (state["health"]["current"], state["now"]["people"]) == (False, None)
+
+
+def test_without_a_calibration_no_number_in_metres_is_known(dashboard):
+    pipeline = ReconfigurablePipeline(camera=None)
+    result = results_of([[0.0, 6.0], [1.0, 6.0]], camera=None)[-1]
+    pipeline.process = lambda frame: replace(result, index=frame.index, time_s=frame.time_s)
+    page = dashboard(pipeline=pipeline)
+    wait_until(lambda: page.runner.state.latest() is not None)
+    now = json.loads(page.get("/api/v1/state")[1])["now"]
+    assert (now["people"], now["people_too_close"], now["pairs_too_close"], now["nearest_m"]) == (2, None, None, None)
 
 
 def test_without_a_calibration_no_distance_is_shown(dashboard):
@@ -182,6 +214,16 @@ def test_a_picture_that_cannot_be_made_is_withheld(dashboard, monkeypatch):
     assert page.picture._placeholder == jpeg
     assert page.picture.withheld >= 1
     assert page.picture.encoded == 0
+
+
+def test_the_picture_of_a_camera_that_is_lost_is_taken_away_at_once(dashboard):
+    page = dashboard(source=FakeSource(frames=10))
+    _, answer = page.open_stream("/live.mjpg")
+    wait_until(lambda: page.runner.state.health()["ended"])
+    since_s = time.monotonic()
+    while read_jpeg(answer) != page.picture._placeholder:
+        pass
+    assert time.monotonic() - since_s < 2.0
 
 
 def test_viewers_beyond_the_limit_are_refused_and_pages_still_answer(dashboard):

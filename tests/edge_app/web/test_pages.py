@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from dataclasses import replace
@@ -10,8 +11,10 @@ import numpy as np
 import pytest
 
 from edge_app.calibration import load_camera
+from edge_app.capture.feed import FeedPolicy
 from edge_app.config import Config, load_config
 from edge_app.delivery.post_office import WayOut
+from edge_app.live import CameraSource
 from edge_app.pipeline import Pipeline
 from edge_app.records import Detections, Frame
 from tests.edge_app.scenes import CAMERA, NoModel, results_of
@@ -24,6 +27,10 @@ from tests.edge_app.web.served import PASSWORD, Dashboard, ReconfigurablePipelin
 from training.simulation.scenes import Crowd, random_scene, walking_people
 
 PAGES = ("/", "/history", "/events/run-3", "/system", "/settings", "/settings/calibration", "/settings/places")
+
+
+# One person, and no calibration with which to say where.
+NOT_MEASURED = results_of([[0.0, 6.0]], camera=None)[-1]
 
 
 class MovingSource(FakeSource):
@@ -189,6 +196,114 @@ def test_a_camera_without_pictures_is_not_called_live_nor_a_page_that_is_cut_off
     await_(lambda: text_of(driver, "#connection") == "page not connected")
     assert pill.get_attribute("class") == "pill lost"
     console(driver)  # the lost connection itself
+
+
+class Trouble:
+    """A camera and its pipeline that fail on demand, and work again."""
+
+    def __init__(self, kind, **pipeline):
+        self.kind, self.now = kind, False
+        policy = FeedPolicy(is_live=True, stall_timeout_s=1.0, frozen_timeout_s=1.0)
+        self.source = CameraSource("rtsp://door", lambda: self, policy)
+        self.pipeline = ReconfigurablePipeline(**pipeline)
+        self.pipeline.process, process = self.process, self.pipeline.process
+        self.through = process
+
+    def __iter__(self):
+        if self.now and self.kind != "withheld":
+            raise OSError("nothing answers")
+        shade = 40
+        for index in itertools.count():
+            if self.now and self.kind == "gone":
+                raise OSError("the cable was pulled")
+            shade = shade if self.now and self.kind == "frozen" else 40 + index % 150
+            yield Frame(np.full((240, 320, 3), shade, np.uint8), index, time.monotonic())
+            time.sleep(0.05)
+
+    def close(self):
+        pass
+
+    def process(self, frame):
+        if self.now and self.kind == "withheld":
+            raise RuntimeError("a fault on purpose")
+        return self.through(frame)
+
+
+NUMBERS = ("#people", "#too-close", "#pairs", "#nearest")
+
+
+@pytest.mark.parametrize("kind", ["gone", "frozen", "withheld"])
+def test_numbers_of_a_camera_without_a_picture_are_not_known_until_it_comes_back(driver, dashboard, kind):
+    trouble = Trouble(kind)
+    yaml = "cameras:\n  door:\n    source: {uri: rtsp://a/1}\n  hall:\n    source: {uri: rtsp://a/2}\n"
+    page = dashboard(source=trouble.source, pipeline=trouble.pipeline, cameras=("door", "hall"), yaml=yaml)
+    go(driver, page, "/")
+    console(driver)  # of the page before, whose server has gone
+    await_(lambda: [text_of(driver, number) for number in NUMBERS] == ["2", "2", "1", "1.0 m"])
+    driver.execute_script("""
+        const pen = CanvasRenderingContext2D.prototype, { arc, clearRect } = pen;
+        window.dots = window.drawn = 0;
+        pen.clearRect = function (...all) {
+          [window.drawn, window.dots] = [window.dots, 0];
+          clearRect.apply(this, all);
+        };
+        pen.arc = function (...all) { window.dots += 1; arc.apply(this, all); };""")
+    await_(lambda: driver.execute_script("return window.drawn") == 2)
+    trouble.now = True
+    wait_until(lambda: not page.runner.state.health()["current"])
+    time.sleep(0.5)  # frames on their way
+    last = page.runner.state.latest()
+    since = driver.execute_script("return new Date(1000 * arguments[0]).toTimeString().slice(0, 8)", last.utc_s)
+    await_(lambda: [text_of(driver, number) for number in NUMBERS] == [f"–no picture since {since}"] * 4)
+    assert text_of(driver, "#plan-unknown") == f"Nobody is drawn: no picture since {since}."
+    assert text_of(driver, "#connection") == "no picture"
+    assert "alarm" not in find(driver, "#too-close-card").get_attribute("class")
+    await_(lambda: driver.execute_script("return window.drawn") == 0)
+    assert serious_findings(driver) == []
+    other = page.browser().get("/api/v1/state?camera=hall").get_json()
+    assert (other["health"]["current"], other["now"]["people"]) == (True, 2)
+    trouble.now = False
+    await_(lambda: [text_of(driver, number) for number in NUMBERS] == ["2", "2", "1", "1.0 m"])
+    await_(lambda: driver.execute_script("return window.drawn") == 2)
+    assert not find(driver, "#plan-unknown").is_displayed()
+    assert text_of(driver, "#connection") == "live"
+    assert console(driver) == []
+
+
+def test_numbers_are_not_known_on_a_page_that_is_cut_off(driver, dashboard):
+    page = dashboard()
+    go(driver, page, "/")
+    await_(lambda: text_of(driver, "#people") == "2")
+    page.server.stop()
+    await_(lambda: (text_of(driver, "#people .quiet") or "").startswith("no picture since"))
+    assert find(driver, "#plan-unknown").is_displayed()
+    assert text_of(driver, "#connection") == "page not connected"
+    console(driver)  # the lost connection itself
+
+
+def test_numbers_in_metres_are_not_known_while_no_calibration_holds(driver, dashboard):
+    pipeline = ReconfigurablePipeline()
+    pipeline.process = lambda frame: replace(NOT_MEASURED, index=frame.index, time_s=frame.time_s)
+    page = dashboard(pipeline=pipeline)
+    go(driver, page, "/")
+    await_(lambda: text_of(driver, "#people") == "1")
+    unknown = "–no calibration holds, so no distances are claimed"
+    assert [text_of(driver, number) for number in NUMBERS[1:]] == [unknown] * 3
+    assert text_of(driver, "#plan-unknown") == "Nobody is drawn: no calibration holds, so no distances are claimed."
+    assert find(driver, "#plan-unknown").is_displayed()
+
+
+def test_a_page_of_a_camera_without_calibration_shows_people_and_claims_no_distance(driver, dashboard):
+    pipeline = ReconfigurablePipeline(camera=None)
+    pipeline.process = lambda frame: replace(NOT_MEASURED, index=frame.index, time_s=frame.time_s)
+    page = dashboard(pipeline=pipeline)
+    go(driver, page, "/")
+    console(driver)  # of the page before, whose server has gone
+    await_(lambda: text_of(driver, "#people") == "1")
+    assert [text_of(driver, number) for number in NUMBERS[1:]] == [None] * 3
+    assert "no distances are claimed" in text_of(driver, "main .empty")
+    assert "too close" not in text_of(driver, "main")
+    assert console(driver) == []
 
 
 def test_the_history_shows_the_stored_events(logged_in, site):
