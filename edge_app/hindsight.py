@@ -19,11 +19,14 @@ from edge_app.records import BoolArray, Detections, FloatArray, FrameResult, Int
 from edge_app.tracking.motion import Measurements, MotionState, boxes_of
 from edge_app.tracking.trace import Trace
 
-# Chosen on simulated crowds (`training simulate-crowds --scenes 16 --seed 300`), on no scene that results are reported
-# on. Seen from both sides people change their speed less than a tracker has to allow for: by 0.35 m/s within a second.
-_STEADINESS = 4.0
+# The errors of a person's boxes are alike over about this long: in the one-by-one demonstration video they correlate by
+# 0.66 to 0.75 over 0.1 s and by 0.31 to 0.51 over 0.2 s. So the boxes of many frames say less together than as many
+# with errors of their own: 1 of (1 + r) / (1 - r) counts where errors correlate by r from frame to frame (first-order
+# autoregression; Bartlett, J. R. Stat. Soc. 98, 1935).
+_ALIKE_S = 0.3
 # The mean score around a moment, over about this long to both sides, says whether a track shows a person. It is less
-# noisy than the mean of what was before, so that it can ask for more.
+# noisy than the mean of what was before, so that it can ask for more. Chosen on simulated crowds (`simulate-crowds
+# --recording --scenes 16 --seed 300`): F1 of boxes 0.899 instead of 0.865 without asking for more.
 _SCORE_TIME_S = 2.0
 _SURER = 1.2
 _SCORES = ("score_sum", "score_weight", "seen_s")
@@ -285,9 +288,9 @@ def _go_on(before: _SoFar, kept: BoolArray, step_s: float, trace: Trace) -> _SoF
     time_s, seen, old = before.time_s + step_s, trace.seen, int(kept.sum())
     state = before.state.select(kept)
     if step_s > 0:
-        state.predict(step_s, _STEADINESS)
+        state.predict(step_s)
     again = np.flatnonzero(seen[:old])
-    state.update(again, trace.measured[again], doubts=False)
+    state.update(again, _discounted(trace.measured[again], step_s), doubts=False)
     state = state.append(MotionState.start(trace.measured[np.arange(old, len(trace))]))
     fade, new = np.exp(-step_s / _SCORE_TIME_S), np.zeros(len(trace) - old)
     return _SoFar(
@@ -298,6 +301,14 @@ def _go_on(before: _SoFar, kept: BoolArray, step_s: float, trace: Trace) -> _SoF
         np.concatenate([fade * before.score_weight[kept], new]) + seen,
         np.where(seen, time_s, np.concatenate([before.seen_s[kept], new])),
     )
+
+
+def _discounted(measured: Measurements, step_s: float) -> Measurements:
+    """Return measurements with the variance that they are worth in a row of others, ``step_s`` apart."""
+    alike = np.exp(-step_s / _ALIKE_S)
+    # Frames at one moment are no row; they never come without a step between them but from a broken clock.
+    factor = (1 + alike) / (1 - alike) if step_s > 0 else 1.0
+    return Measurements(measured.position, factor * measured.variance)
 
 
 def _known_from(moment: _Moment, after: Optional[_Moment], later: Optional[_Later]) -> _Later:
@@ -314,9 +325,7 @@ def _known_from(moment: _Moment, after: Optional[_Moment], later: Optional[_Late
         fade = np.exp(-after.step_s / _SCORE_TIME_S)
         score_sum[on], score_weight[on] = fade * later.score_sum[there], fade * later.score_weight[there]
         next_s[on], ids[on], verdict[on] = later.next_s[there], later.id[there], later.verdict[there]
-        state.replace(
-            on, moment.so_far.state.select(on).corrected_by(later.state.select(there), after.step_s, _STEADINESS)
-        )
+        state.replace(on, moment.so_far.state.select(on).corrected_by(later.state.select(there), after.step_s))
     return _Later(
         state,
         score_sum + np.nan_to_num(trace.worth),

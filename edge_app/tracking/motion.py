@@ -101,15 +101,10 @@ class MotionState:
             (_INITIAL_SPEED_M_S * metre_px) ** 2,
         )
 
-    def predict(self, dt_s: float, steadiness: float = 1.0) -> None:
-        """Move every track ahead by ``dt_s`` seconds.
-
-        Args:
-            dt_s: seconds.
-            steadiness: how many times less than usual people are expected to change their speed, in squares.
-        """
+    def predict(self, dt_s: float) -> None:
+        """Move every track ahead by ``dt_s`` seconds."""
         metre_px = np.maximum(self.position[:, 2:3], 1.0) / _PERSON_HEIGHT_M
-        density = _ACCELERATION_DENSITY / steadiness * metre_px**2
+        density = _ACCELERATION_DENSITY * metre_px**2
         self.position = self.position + dt_s * self.velocity
         self.var_pp = self.var_pp + 2 * dt_s * self.var_pv + dt_s**2 * self.var_vv + density * dt_s**3 / 3
         self.var_pv = self.var_pv + dt_s * self.var_vv + density * dt_s**2 / 2
@@ -136,7 +131,7 @@ class MotionState:
         self.var_pv[rows] *= 1 - gain_p
         self.var_pp[rows] *= 1 - gain_p
 
-    def corrected_by(self, later: MotionState, dt_s: float, steadiness: float) -> MotionState:
+    def corrected_by(self, later: MotionState, dt_s: float) -> MotionState:
         """Return these tracks as they are known once it is known where they were ``dt_s`` seconds later.
 
         One step of the smoother of Rauch, Tung and Striebel (AIAA Journal 3, 1965), in closed form.
@@ -144,12 +139,11 @@ class MotionState:
         Args:
             later: the same N tracks, with all that was learned since.
             dt_s: seconds; at 0 the later state is the answer.
-            steadiness: as in ``predict``.
         """
         if dt_s <= 0:
             return later
         ahead = MotionState(*(getattr(self, item.name) for item in fields(self)))
-        ahead.predict(dt_s, steadiness)
+        ahead.predict(dt_s)
         determinant = ahead.var_pp * ahead.var_vv - ahead.var_pv**2
         shared_pp, shared_pv = self.var_pp + dt_s * self.var_pv, self.var_pv + dt_s * self.var_vv
         # Rows: this position, this velocity; columns: the later position and velocity.

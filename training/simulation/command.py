@@ -28,11 +28,12 @@ _ENOUGH = 30
               help="of box edges, part of the box height")  # fmt: skip
 @click.option("--noise-time-s", type=click.FloatRange(min=0), default=0.0, show_default=True,
               help="in which a box's error is forgotten; 0: every frame's is new")  # fmt: skip
+@click.option("--recording", "in_hindsight", is_flag=True, help="measure in hindsight, as in a recording")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def simulate_distances(
     kinds: tuple[Calibration, ...], scenes: int, people: int, seconds: float, fps: float, noise_px: float,
-    noise_part: float, noise_time_s: float, seed: int, as_json: bool,
+    noise_part: float, noise_time_s: float, in_hindsight: bool, seed: int, as_json: bool,
 ) -> None:  # fmt: skip
     """Check the stated errors of distances: cameras 2.2 to 12 m high, tilted 5 to 60 degrees, 40 to 110 degrees wide.
 
@@ -41,7 +42,7 @@ def simulate_distances(
     measured once a second and compared with the truth.
     """
     crowd = Crowd(people, seconds, fps, noise_px, noise_part, noise_time_s=noise_time_s)
-    results = {kind: _summary(kind, scenes, seed, crowd) for kind in kinds or get_args(Calibration)}
+    results = {kind: _summary(kind, scenes, seed, crowd, in_hindsight) for kind in kinds or get_args(Calibration)}
     if as_json:
         click.echo(json.dumps(results, indent=2))
         return
@@ -58,11 +59,11 @@ def simulate_distances(
         )
 
 
-def _summary(kind: Calibration, scenes: int, seed: int, crowd: Crowd) -> dict[str, Any]:
+def _summary(kind: Calibration, scenes: int, seed: int, crowd: Crowd, in_hindsight: bool) -> dict[str, Any]:
     """Return the figures of one way to calibrate; coverage over all distances, and over scenes of 30 or more."""
     inside, errors, coverages, medians, refused = [], [], [], [], 0
     for number in tqdm(range(scenes), unit="scene", desc=kind, disable=None):
-        _, found = simulate_scene(seed + number, kind, crowd)
+        _, found = simulate_scene(seed + number, kind, crowd, in_hindsight=in_hindsight)
         if found is None:
             refused += 1
         elif len(found):

@@ -7,20 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge_app.config import Config
-from edge_app.hindsight import Recording
-from edge_app.pipeline import Pipeline
 from edge_app.records import FrameResult, IntArray, ViolationEvent
 from training.scene_evaluation.alignment import align
 from training.scene_evaluation.close_pairs import PairScores, count_track_pairs
 from training.scene_evaluation.event_scores import Event, score_events, true_events
 from training.scene_evaluation.hota import score_hota
 from training.scene_evaluation.scene_files import SceneRows
+from training.simulation.recordings import recording_of
 from training.simulation.scenes import Crowd, SeenFrame, random_scene, walking_people
 from training.simulation.seen_by_detector import DetectorModel, detections_of
-
-
-class _NoModel:
-    name = "simulated"
 
 
 @dataclass(frozen=True)
@@ -40,7 +35,9 @@ class CrowdScores:
     idf1: float
 
 
-def simulate_crowd(seed: int, crowd: Crowd, model: DetectorModel, config: Config) -> CrowdScores:
+def simulate_crowd(
+    seed: int, crowd: Crowd, model: DetectorModel, config: Config, *, in_hindsight: bool = False
+) -> CrowdScores:
     """Draw a camera, let people walk before it, detect, track and measure them, and compare with the truth.
 
     Args:
@@ -48,12 +45,12 @@ def simulate_crowd(seed: int, crowd: Crowd, model: DetectorModel, config: Config
         crowd: how people walk.
         model: how the detector errs.
         config: of tracker, events and distance.
+        in_hindsight: judge as in a recording, not at once.
     """
     generator = np.random.default_rng(seed)
     scene = random_scene(generator)
     frames = walking_people(scene, crowd, generator)
-    pipeline = Pipeline(config, _NoModel(), scene.camera)  # type: ignore[arg-type]
-    recording = Recording(pipeline, config)
+    recording = recording_of(scene.camera, config, in_hindsight=in_hindsight)
     people, tracks = [_NO_ROWS], [_NO_ROWS]
     results: list[FrameResult] = []
     count = 0

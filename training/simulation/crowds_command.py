@@ -28,11 +28,12 @@ _RESAMPLES = 2000
               help="part of the people who may walk beside another one")  # fmt: skip
 @click.option("--things", type=click.IntRange(min=0), default=2, show_default=True, help="things taken for people")
 @click.option("--config", type=click.Path(path_type=Path), help="Its tracker, events and distance; default: defaults.")
+@click.option("--recording", "in_hindsight", is_flag=True, help="judge in hindsight, as in a recording")
 @click.option("--seed", type=int, default=100, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def simulate_crowds(
     scenes: int, people: int, seconds: float, fps: float, together: float, things: int, config: Optional[Path],
-    seed: int, as_json: bool,
+    in_hindsight: bool, seed: int, as_json: bool,
 ) -> None:  # fmt: skip
     """Tell people, pairs and events from what a detector sees that misses, draws loose boxes and sees things.
 
@@ -42,7 +43,7 @@ def simulate_crowds(
     crowd = Crowd(people, seconds, fps, noise_time_s=0.3, together=together)
     model, chosen = DetectorModel(things=things), load_config(config)
     found = [
-        simulate_crowd(seed + number, crowd, model, chosen)
+        simulate_crowd(seed + number, crowd, model, chosen, in_hindsight=in_hindsight)
         for number in tqdm(range(scenes), unit="scene", disable=None)
     ]
     results = {name: _summary([getattr(scores, name) for scores in found]) for name in ("boxes", "pairs", "events")}

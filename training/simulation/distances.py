@@ -12,13 +12,12 @@ from edge_app.calibration import CameraModel
 from edge_app.calibration.points import Intrinsics, calibrate_points
 from edge_app.calibration.pose import PoseErrors, camera_from_pose
 from edge_app.calibration.self_calibrator import SelfCalibrator
-from edge_app.config import TrackerConfig
+from edge_app.config import Config
 from edge_app.distances import measure_pairs
 from edge_app.errors import UserError
-from edge_app.foot_points import find_feet
 from edge_app.ground_plane import locate
-from edge_app.records import BoolArray, Detections, FloatArray, IntArray, Tracks
-from edge_app.tracking import Tracker
+from edge_app.records import BoolArray, Detections, FloatArray, FrameResult, IntArray, Tracks
+from training.simulation.recordings import recording_of
 from training.simulation.scenes import HEIGHT_SD_M, Crowd, Scene, SeenFrame, random_scene, walking_people
 
 Calibration = Literal["exact", "points", "lens-points", "rectangle", "pose", "self", "self-free"]
@@ -80,13 +79,16 @@ class DistanceErrors:
         return float(np.median(self.relative_error))
 
 
-def simulate_scene(seed: int, calibration: Calibration, crowd: Crowd) -> tuple[Scene, Optional[DistanceErrors]]:
+def simulate_scene(
+    seed: int, calibration: Calibration, crowd: Crowd, *, in_hindsight: bool = False
+) -> tuple[Scene, Optional[DistanceErrors]]:
     """Draw a scene, calibrate it, let people walk, and measure their distances once a second.
 
     Args:
         seed: of everything.
         calibration: how the camera is known, see ``CALIBRATIONS``.
         crowd: how people walk and are seen.
+        in_hindsight: measure as in a recording, not at once.
 
     Returns:
         The scene, and its errors; None where the calibration says that it is not sure.
@@ -97,7 +99,7 @@ def simulate_scene(seed: int, calibration: Calibration, crowd: Crowd) -> tuple[S
     if camera is None:
         return scene, None
     rows = [np.zeros((0, 3))]
-    for people, tracks, true_m in _followed(scene, camera, crowd, generator):
+    for people, tracks, true_m in _followed(scene, camera, crowd, generator, in_hindsight):
         pairs = measure_pairs(people, locate(camera, tracks), 2.0)
         apart = np.hypot(*(true_m[pairs.id_a - 1] - true_m[pairs.id_b - 1]).T)
         near = (apart < _NEAR_M) & (apart > 0.5)
@@ -171,18 +173,25 @@ def _rectangle(scene: Scene) -> FloatArray:
 
 
 def _followed(
-    scene: Scene, camera: CameraModel, crowd: Crowd, generator: np.random.Generator
+    scene: Scene, camera: CameraModel, crowd: Crowd, generator: np.random.Generator, in_hindsight: bool
 ) -> Iterator[tuple[IntArray, Tracks, FloatArray]]:
     """Track the people as the pipeline does; yields person numbers, their tracks and everybody's true place."""
-    tracker = Tracker(TrackerConfig(), 0.5)
+    recording = recording_of(camera, Config(), in_hindsight=in_hindsight)
     every = max(1, round(crowd.fps))
+    frames: dict[int, SeenFrame] = {}
+
+    def same_people(results: list[FrameResult]) -> Iterator[tuple[IntArray, Tracks, FloatArray]]:
+        for result in results:
+            frame = frames.pop(result.index)
+            if result.index % every == 0 and frame.time_s >= _SETTLE_S:
+                people, tracks = _same_people(frame, result.tracks)
+                yield people, tracks, frame.ground_m
+
     for number, frame in enumerate(walking_people(scene, crowd, generator)):
+        frames[number] = frame
         seen = Detections(frame.tracks.bbox, frame.tracks.score)
-        feet = find_feet(camera, seen, camera.image_height)
-        tracks = tracker.update(frame.time_s, feet.detections, feet.measurements)
-        if number % every == 0 and frame.time_s >= _SETTLE_S:
-            people, tracks = _same_people(frame, tracks)
-            yield people, tracks, frame.ground_m
+        yield from same_people(recording.add(number, frame.time_s, seen))
+    yield from same_people(recording.finish()[0])
 
 
 def _same_people(frame: SeenFrame, tracks: Tracks) -> tuple[IntArray, Tracks]:
