@@ -238,7 +238,7 @@ def test_a_run_tells_events_minutes_notices_and_alerts_of_one_configuration(brok
     )  # fmt: skip
     with open_sinks(config) as sinks:
         for sink in sinks:
-            sink.notice(StatusNotice("camera", "source", False, "the camera is gone", NOON))
+            sink.notice(StatusNotice("camera", "accelerator", False, "the Edge TPU is gone", NOON))
             for result in two_people(frames=20):
                 sink.accept("camera", NOON + 50 + result.time_s, result)
             sink.accept("camera", NOON + 62, with_event(two_people(frames=20)[-1]))

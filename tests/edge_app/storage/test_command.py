@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import sqlite3
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
@@ -87,7 +88,9 @@ def test_a_backup_that_cannot_be_written_leaves_nothing(tmp_path, configured, st
 def test_history_is_exported_by_time_and_camera(configured, opened):
     sink = opened()
     for minutes, camera in ((0, "door"), (1, "door"), (2, "yard")):
-        sink.accept(camera, NOON + 60 * minutes, with_event(two_people()[-1], start_s=1.0, end_s=1.4))
+        time_s = 60.0 * minutes
+        result = replace(two_people()[-1], time_s=time_s + 1.4)
+        sink.accept(camera, NOON + time_s, with_event(result, start_s=time_s + 1.0, end_s=time_s + 1.4))
     sink.close()
     table = storage("export", "events", "--config", configured, "--from", "2026-01-01T12:00:30", "--camera", "door")
     assert [row["start_utc"] for row in csv.DictReader(io.StringIO(table))] == ["2026-01-01T12:00:59.600Z"]

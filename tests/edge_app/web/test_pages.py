@@ -170,19 +170,6 @@ def test_no_distance_on_the_plan_is_written_over_another(driver, dashboard):
             assert right < other_left or other_right < left or abs(low - other_low) >= 12
 
 
-class Moved(ThreeInARow):
-    """Sees three people with a camera that looks elsewhere than when it was calibrated."""
-
-    result = results_of([[0.0, 7.0], [0.3, 7.0], [0.7, 7.0]], camera=None)[-1]
-
-
-def test_who_is_too_close_is_a_dash_while_no_metres_are_known(driver, dashboard):
-    go(driver, dashboard(pipeline=Moved()), "/")
-    await_(lambda: text_of(driver, "#people") == "3")
-    assert [text_of(driver, name) for name in ("#too-close", "#pairs", "#nearest")] == ["–"] * 3
-    assert console(driver) == []
-
-
 def test_a_camera_without_pictures_is_not_called_live_nor_a_page_that_is_cut_off(driver, dashboard):
     page = dashboard(pipeline=ReconfigurablePipeline(fail_on=range(8, 10**6)))
     go(driver, page, "/")

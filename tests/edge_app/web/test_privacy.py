@@ -115,7 +115,8 @@ def test_the_search_finds_the_mark_where_nothing_hides_it():
 def test_a_picture_that_was_drawn_before_people_were_to_be_hidden_is_shown_to_nobody_after():
     live = LiveState("a source", "a model", calibrated=False)
     found = Detections(np.array([BOX], np.float32), np.array([0.9], np.float32))
-    live.publish(Frame(marked_picture(), 0, 0.0), replace(RESULTS[-1], detections=found, tracks=Tracks.empty()), 0.0)
+    result = replace(RESULTS[-1], detections=found, tracks=Tracks.empty())
+    live.publish(Frame(marked_picture(), 0, 0.0), result, 0.0, time.time())
     picture = LivePicture(live, None, "show", max_fps=12.0)
 
     def first_seen():
