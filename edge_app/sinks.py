@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from edge_app.records import FrameResult
+from edge_app.records import FrameResult, ViolationEvent
 
 if TYPE_CHECKING:
     from edge_app.config import MetricsConfig
@@ -40,6 +40,9 @@ class ResultSink(Protocol):
 
     def notice(self, notice: StatusNotice) -> None:
         """Take a notice."""
+
+    def end(self, camera: str, events: tuple[ViolationEvent, ...]) -> None:
+        """Take the events that were still open when the camera's source ended or the program was stopped."""
 
     def use_places(self, camera: str, metrics: MetricsConfig) -> None:
         """Count in this region and over this line from the next frame on; may be called from any thread."""

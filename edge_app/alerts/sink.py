@@ -12,7 +12,7 @@ from edge_app.alerts.rules import SETTLE_S, Alert, LeftOpen, RuleBook
 from edge_app.config import MetricsConfig
 from edge_app.current import is_current
 from edge_app.occupancy import Region
-from edge_app.records import FrameResult
+from edge_app.records import FrameResult, ViolationEvent
 from edge_app.sinks import NoticeKind, StatusNotice
 
 _TICK_S = 1.0
@@ -74,6 +74,9 @@ class AlertSink:
             faults = self._faults.setdefault(notice.camera, set())
             (faults.discard if notice.ok else faults.add)(notice.kind)
             self._tell(self._rules.hear(notice, time.monotonic(), notice.utc_s))
+
+    def end(self, camera: str, events: tuple[ViolationEvent, ...]) -> None:
+        """Alerts that fire are taken up by the next start; the end of an event is none of theirs."""
 
     def use_places(self, camera: str, metrics: MetricsConfig) -> None:
         """Judge occupancy in this region from the next frame on."""

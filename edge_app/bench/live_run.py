@@ -21,7 +21,7 @@ from typing import Any, Literal, Optional  # noqa: E402
 import numpy as np  # noqa: E402
 
 from edge_app.config import Config, MetricsConfig  # noqa: E402
-from edge_app.records import FrameResult  # noqa: E402
+from edge_app.records import FrameResult, ViolationEvent  # noqa: E402
 from edge_app.sinks import StatusNotice  # noqa: E402
 
 LiveMode = Literal["fast", "realtime", "overload"]
@@ -86,6 +86,9 @@ class _Results:
         self.delays_s.append(time.time() - utc_s)
         if len(self.times_s) >= self._wanted:
             self.enough.set()
+
+    def end(self, _camera: str, _events: tuple[ViolationEvent, ...]) -> None:
+        """Frames alone count here."""
 
     def use_places(self, _camera: str, _metrics: MetricsConfig) -> None:
         """Nothing is counted by place here."""

@@ -9,7 +9,7 @@ from edge_app.config import Config
 from edge_app.detector import Detector, detect
 from edge_app.errors import UserError
 from edge_app.pipeline import Pipeline, camera_for
-from edge_app.records import Detections, Frame, FrameResult
+from edge_app.records import Detections, Frame, FrameResult, ViolationEvent
 from edge_app.tiles.tiled_detector import TiledDetector
 
 
@@ -91,6 +91,10 @@ class LivePipeline:
         if isinstance(self.detector, TiledDetector):
             self.detector.attend(result.tracks.bbox)
         return result
+
+    def finish(self) -> tuple[ViolationEvent, ...]:
+        """Close the events that are still open; no more frames come."""
+        return self.pipeline.finish()
 
     def process(self, frame: Frame) -> FrameResult:
         """Run every stage on one frame."""

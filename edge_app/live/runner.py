@@ -22,7 +22,7 @@ from edge_app.live.lead_time import LeadTime
 from edge_app.live.stage_times import StageTimes
 from edge_app.live.state import LiveState
 from edge_app.motion_gate import MotionGate
-from edge_app.records import Detections, Frame, FrameResult
+from edge_app.records import Detections, Frame, FrameResult, ViolationEvent
 from edge_app.sinks import NoticeKind, ResultSink, StatusNotice
 from edge_app.source import Source
 
@@ -48,6 +48,9 @@ class FrameProcessor(Protocol):
 
     def process(self, frame: Frame) -> FrameResult:
         """Run every stage on one frame."""
+
+    def finish(self) -> tuple[ViolationEvent, ...]:
+        """Close the events that are still open; no more frames come."""
 
 
 class OverlappedProcessor(FrameProcessor, Protocol):
@@ -146,7 +149,7 @@ class LiveRunner:
         self._stopping = threading.Event()
         self._threads = [
             threading.Thread(target=self._prepare_frames, name=f"prepare {camera_name}", daemon=True),
-            threading.Thread(target=self._interpret_frames, name=f"pipeline {camera_name}", daemon=True),
+            threading.Thread(target=self._interpret_to_the_end, name=f"pipeline {camera_name}", daemon=True),
         ]
 
     @property
@@ -245,6 +248,17 @@ class LiveRunner:
             return outputs
 
         return _Captured(frame, captured_s, inference.submit(infer), geometry)
+
+    def _interpret_to_the_end(self) -> None:
+        self._interpret_frames()
+        try:
+            events = self._pipeline.finish()
+        except Exception:
+            log.exception("events of %s that were open at the end are not known", self.camera_name)
+            return
+        if events:
+            self.state.close_events(events)
+            self._tell(methodcaller("end", self.camera_name, events))
 
     def _interpret_frames(self) -> None:
         while not self._stopping.is_set():

@@ -70,10 +70,19 @@ class LiveState:
             self._snapshot_s = time.monotonic()
             self._finished_s.append(self._snapshot_s)
             self._delays_s.append(delay_s)
-            self._events.extend(result.closed_events)
-            self._event_count += len(result.closed_events)
+            self._note(result.closed_events)
             self._fault = None
             self._condition.notify_all()
+
+    def close_events(self, events: tuple[ViolationEvent, ...]) -> None:
+        """Take the events that were open when the source ended."""
+        with self._condition:
+            self._note(events)
+            self._condition.notify_all()
+
+    def _note(self, events: tuple[ViolationEvent, ...]) -> None:
+        self._events.extend(events)
+        self._event_count += len(events)
 
     def report_fault(self, sentence: str) -> None:
         """Show a fault and count it; the picture of before is withheld until frames come again."""

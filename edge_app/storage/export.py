@@ -36,7 +36,8 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 def iso_utc(utc_s: float) -> str:
     """Write a time as ISO 8601 with milliseconds, such as ``2026-03-01T12:00:00.250Z``."""
-    moment = datetime.fromtimestamp(utc_s, timezone.utc)
+    # The format cuts off what is beyond milliseconds.
+    moment = datetime.fromtimestamp(round(utc_s, 3), timezone.utc)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

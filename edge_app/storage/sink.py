@@ -89,11 +89,12 @@ class StorageSink:
         """Take the result of one frame."""
         aggregator = self._cameras.get(camera) or self._begin(camera)
         aggregator.add(utc_s, result)
-        captured = self._captured.setdefault(camera, CaptureTimes())
-        captured.add(result.time_s, utc_s)
-        for closed in result.closed_events:
-            event = stored_event(self._new_uid(), camera, captured, closed)
-            self.writer.put([add_event(event), *self._along(event.uid, event)])
+        self._captured.setdefault(camera, CaptureTimes()).add(result.time_s, utc_s)
+        self._store(camera, result.closed_events)
+
+    def end(self, camera: str, events: tuple[ViolationEvent, ...]) -> None:
+        """Take the events that were open at the end."""
+        self._store(camera, events)
 
     def notice(self, notice: StatusNotice) -> None:
         """Take a notice."""
@@ -121,6 +122,11 @@ class StorageSink:
         for aggregator in self._cameras.values():
             aggregator.finish()
         self.writer.stop()
+
+    def _store(self, camera: str, events: tuple[ViolationEvent, ...]) -> None:
+        for closed in events:
+            event = stored_event(self._new_uid(), camera, self._captured[camera], closed)
+            self.writer.put([add_event(event), *self._along(event.uid, event)])
 
     def _begin(self, camera: str) -> MinuteAggregator:
         with self._places_lock:

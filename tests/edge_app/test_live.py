@@ -6,9 +6,15 @@ import time
 import numpy as np
 import pytest
 
+from edge_app.capture.feed import FeedPolicy
+from edge_app.config import Config
 from edge_app.live import LiveRunner, Mailbox
+from edge_app.live.runner import CameraSource
+from edge_app.pipeline import Pipeline
 from edge_app.records import Frame
 from tests.edge_app.scenes import CAMERA, results_of
+from tests.edge_app.synthetic import boxes_of_people
+from tests.edge_app.test_pipeline import NoModel
 from tests.edge_app.waiting import wait_until
 
 RESULTS = results_of([[0.0, 6.0], [1.0, 6.0]])
@@ -54,6 +60,9 @@ class FakePipeline:
         if frame.index in self.fail_on:
             raise RuntimeError("a fault on purpose")
         return type(RESULTS[-1])(**{**vars(RESULTS[-1]), "index": frame.index, "time_s": frame.time_s})
+
+    def finish(self):
+        return ()
 
 
 @pytest.fixture
@@ -170,13 +179,16 @@ def test_without_drops_a_mailbox_holds_a_few_in_order_and_then_lets_the_giver_wa
 
 
 class NoticeSink:
-    """Keeps notices."""
+    """Keeps notices, and events that are open at the end."""
 
     def __init__(self):
-        self.notices = []
+        self.notices, self.ended = [], []
 
     def accept(self, camera, utc_s, result):
         pass
+
+    def end(self, camera, events):
+        self.ended.append((camera, events))
 
     def notice(self, notice):
         self.notices.append((notice.kind, notice.ok))
@@ -192,3 +204,39 @@ def test_a_pipeline_that_fails_is_told_once_and_again_when_it_works(monkeypatch)
     finally:
         runner.stop()
     assert [notice for notice in sink.notices if notice[0] == "pipeline"] == [("pipeline", False), ("pipeline", True)]
+
+
+@pytest.mark.parametrize("frames", [150, None], ids=["the source ends", "the program is stopped"])
+def test_events_that_are_open_at_the_end_are_told_once(frames):
+    sink, pipeline = NoticeSink(), Pipeline(Config(), NoModel(), CAMERA)
+    people = boxes_of_people(CAMERA, np.array([[0.0, 6.0], [1.0, 6.0]]))
+    pipeline.process = lambda frame: pipeline.interpret(frame.index, frame.time_s, people)
+    source = CameraSource("fake", lambda: FakeSource(frames=frames), FeedPolicy(lossless=True))
+    runner = LiveRunner(source, pipeline, camera_name="door", sinks=[sink])
+
+    def has_come():
+        newest = runner.state.latest()
+        return newest is not None and newest.result.time_s > 2.5
+
+    runner.start()
+    try:
+        wait_until(lambda: sink.ended if frames else has_come())
+    finally:
+        runner.stop()
+    ((camera, (event,)),) = sink.ended
+    assert (camera, event.id_a, event.id_b) == ("door", 1, 2)
+    assert event.end_s == pytest.approx(runner.state.latest().result.time_s)
+    assert runner.state.events(5) == ([event], 1)
+
+
+def test_a_pipeline_that_cannot_end_its_events_keeps_nobody_from_stopping(caplog):
+    class Broken(FakePipeline):
+        def finish(self):
+            raise RuntimeError("a fault on purpose")
+
+    sink = NoticeSink()
+    runner = LiveRunner(FakeSource(frames=3), Broken(), sinks=[sink])
+    runner.start()
+    wait_until(lambda: "open at the end are not known" in caplog.text)
+    runner.stop()
+    assert sink.ended == []

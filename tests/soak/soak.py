@@ -29,7 +29,7 @@ from edge_app.config import DEFAULT_MODEL, SAMPLE, ModelConfig, parse_config
 from edge_app.detector import TFLiteDetector, load_detector
 from edge_app.live.run import LiveSystem
 from edge_app.manifest import load_manifest
-from edge_app.records import FrameResult
+from edge_app.records import FrameResult, ViolationEvent
 from edge_app.sinks import StatusNotice
 from tests.edge_app import rtsp
 
@@ -54,6 +54,9 @@ class CountingSink:
         if self.is_full:
             raise OSError(28, "No space left on device")
         self.results[camera] = self.results.get(camera, 0) + 1
+
+    def end(self, _camera: str, _events: tuple[ViolationEvent, ...]) -> None:
+        """Results are counted, not events."""
 
     def notice(self, notice: StatusNotice) -> None:
         self.notices.append(notice)

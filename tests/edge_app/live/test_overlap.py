@@ -70,6 +70,9 @@ class Sink:
             raise OSError(28, "No space left on device")
         self.results.append((camera, utc_s, result))
 
+    def end(self, camera, events):
+        pass
+
     def notice(self, notice):
         self.notices.append(notice)
 
@@ -159,6 +162,9 @@ def test_frames_like_one_on_which_the_model_failed_are_looked_at_and_withheld_un
 
         def accept(self, camera, utc_s, result):
             self.told.append("passed over" if result.detections.passed_over else "looked at")
+
+        def end(self, camera, events):
+            pass
 
         def notice(self, notice):
             if notice.kind == "pipeline":

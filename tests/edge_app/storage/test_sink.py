@@ -260,6 +260,16 @@ def test_a_frame_is_looked_back_on_for_an_hour_and_longer_ago_is_reckoned():
     assert times.utc_s(0.0) < times.utc_s(1.0) < times.utc_s(7000.0)
 
 
+def test_events_that_were_open_at_the_end_are_in_history(opened, config):
+    sink, results = opened(), two_people(frames=21)
+    for result in results:
+        sink.accept("door", NOON + result.time_s, result)
+    sink.end("door", with_event(results[-1], start_s=0.5, end_s=2.0).closed_events)
+    sink.close()
+    (event,) = Store(config.path).events().events
+    assert (event.camera, event.start_utc_s, event.end_utc_s) == ("door", NOON + 0.5, NOON + 2.0)
+
+
 def test_a_running_minute_is_in_history_before_it_is_over(opened, config):
     sink = opened()
     for result in two_people(frames=20):

@@ -205,6 +205,9 @@ class LooksAtPictures:
     def use_places(self, camera, metrics):
         pass
 
+    def end(self, camera, events):
+        pass
+
     def notice(self, notice):
         pass
 
