@@ -182,7 +182,11 @@ class Hindsight:
         counts = (later.id > 0) & np.isfinite(later.next_s) & near & (mean >= self._least_score)
         is_thing = later.verdict == 1
         people, things = (_tracks(trace, later, np.flatnonzero(counts & these)) for these in (~is_thing, is_thing))
-        return replace(moment.followed, tracks=people, things=things)
+        followed, told = moment.followed, np.concatenate([people.id, things.id])
+        # Who is lost, or is nobody in hindsight, stays hidden in pictures, as at once: somebody may be there.
+        lost = [each.bbox[~np.isin(each.id, told)] for each in (followed.tracks, followed.things)]
+        last_seen = np.concatenate([followed.last_seen, *lost])
+        return replace(followed, tracks=people, things=things, last_seen=last_seen)
 
 
 class Recording:

@@ -8,6 +8,7 @@ from edge_app.config import Config, TrackerConfig
 from edge_app.hindsight import Recording
 from edge_app.pipeline import Pipeline
 from edge_app.records import Detections
+from edge_app.render.privacy import people_boxes
 from edge_app.tracking.motion import Measurements, MotionState
 from tests.edge_app.synthetic import boxes_of_people, camera_looking_down
 from tests.edge_app.test_pipeline import NoModel
@@ -78,6 +79,19 @@ def test_nobody_is_reported_after_the_last_detection():
     frames = walker(4) + [Detections.empty()] * 20
     results, _, _ = recorded(frames)
     assert [len(result.tracks) for result in results] == [1] * 28 + [0] * 20
+
+
+def test_whoever_is_hidden_at_once_while_lost_is_hidden_in_hindsight_too():
+    frames = walker(8, without=set(range(20, 32))) + [Detections.empty()] * 20
+    results, _, _ = recorded(frames)
+    told_and_lost = 0
+    for live, judged in zip(at_once(frames), results):
+        hidden = people_boxes(judged).tolist()
+        lost = live.tracks.bbox[~np.isin(live.tracks.id, judged.tracks.id)].tolist()
+        assert all(box in hidden for box in lost)
+        assert len(hidden) >= len(live.last_seen) + len(live.detections)
+        told_and_lost += len(lost)
+    assert told_and_lost > 10
 
 
 def test_places_are_nearer_to_the_truth_than_at_once_and_as_near_as_is_said():
