@@ -108,7 +108,8 @@ class Hindsight:
         """
         self._look_ahead_s = look_ahead_s
         self._coast_s = coast_s
-        self._least_score = _SURER * score_threshold
+        # Halfway to 1 at most, or nobody could be as sure as is asked where the threshold is high.
+        self._least_score = min(_SURER * score_threshold, (1 + score_threshold) / 2)
         self._waiting: list[_Moment] = []
         self._so_far: Optional[_SoFar] = None
         # When the open block began, and how many of the frames that wait are of the one before it.

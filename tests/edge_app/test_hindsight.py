@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edge_app.calibration import save_camera
-from edge_app.config import Config, TrackerConfig
+from edge_app.config import Config, ModelConfig, TrackerConfig
 from edge_app.hindsight import Recording
 from edge_app.pipeline import Pipeline
 from edge_app.records import Detections
@@ -233,3 +233,9 @@ def test_a_moved_camera_claims_no_metres_in_the_frames_in_which_it_was_moved(tmp
             results += recording.add(index, index / FPS, detections)
         results += recording.finish()[0]
     assert [bool(result.ground.valid.all()) for result in results] == [index not in moved for index in range(70)]
+
+
+def test_people_are_found_where_the_score_that_is_asked_for_is_high():
+    config = Config(model=ModelConfig(score_threshold=0.9))
+    results, _, _ = recorded(walker(8, score=0.97), config)
+    assert all(len(result.tracks) == 1 for result in results)
