@@ -14,6 +14,7 @@ from typing import Any, Optional
 import numpy as np
 
 from edge_app.config import Config
+from edge_app.named_arrays import named, prefixed
 from edge_app.pipeline import Followed, Pipeline
 from edge_app.records import BoolArray, Detections, FloatArray, FrameResult, IntArray, Tracks, ViolationEvent
 from edge_app.tracking.motion import Measurements, MotionState, boxes_of
@@ -58,13 +59,15 @@ class _Moment:
 
     Attributes:
         followed: what was seen.
-        so_far: what was known of its N tracks then.
+        trace: of its N tracks.
+        so_far: what was known of them then.
         step_s: seconds since the frame before.
         kept: for each track of the frame before, whether it is still there; those are the first of this frame's.
         verdict: (N,) 1 a thing, 0 somebody, -1 not said in this frame.
     """
 
     followed: Followed
+    trace: Trace
     so_far: _SoFar
     step_s: float
     kept: BoolArray
@@ -116,9 +119,9 @@ class Hindsight:
         self._block_s: Optional[float] = None
         self._closed = 0
 
-    def add(self, followed: Followed) -> list[Followed]:
-        """Take the next frame and return those that can be judged now, in their order."""
-        moment = _moment_after(self._so_far, followed)
+    def add(self, followed: Followed, trace: Trace) -> list[Followed]:
+        """Take the next frame, with what it said of every track, and return those that can be judged now, in order."""
+        moment = _moment_after(self._so_far, followed, trace)
         self._so_far = moment.so_far
         self._waiting.append(moment)
         time_s = followed.time_s
@@ -143,7 +146,7 @@ class Hindsight:
         """Return what the newest frame says of those that follow, as arrays; frames that wait are not among it."""
         if self._so_far is None:
             return {}
-        state = {f"motion_{name}": value for name, value in vars(self._so_far.state).items()}
+        state = prefixed("motion", vars(self._so_far.state))
         state |= {name: getattr(self._so_far, name) for name in ("serial", *_SCORES)}
         return {**state, "clock": np.array([self._so_far.time_s])}
 
@@ -151,11 +154,11 @@ class Hindsight:
         """Go on after the frame in which ``state`` was taken, the last one of a block."""
         if not state:
             return
-        motion = {name[len("motion_") :]: np.array(state[name]) for name in state if name.startswith("motion_")}
+        motion = MotionState.restored(named("motion", state))
         self._block_s = float(state["clock"][0])
         score_sum, score_weight, seen_s = (np.array(state[name]) for name in _SCORES)
         serial = np.array(state["serial"], np.int64)
-        self._so_far = _SoFar(self._block_s, serial, MotionState(**motion), score_sum, score_weight, seen_s)
+        self._so_far = _SoFar(self._block_s, serial, motion, score_sum, score_weight, seen_s)
 
     def _judge(self, count: int) -> list[Followed]:
         """Go back from the newest frame, and let the first ``count`` of those that wait go."""
@@ -174,7 +177,7 @@ class Hindsight:
 
     def _verdict(self, moment: _Moment, later: _Later) -> Followed:
         """Return a frame with the people and the things in it as they are known now."""
-        time_s, trace = moment.followed.time_s, moment.followed.trace
+        time_s, trace = moment.followed.time_s, moment.trace
         # The frame's own detection is in both sums.
         own = np.nan_to_num(trace.worth), trace.seen.astype(np.float64)
         so_far = moment.so_far
@@ -226,7 +229,7 @@ class Recording:
             results = self._measure([followed])
             self.next_frame = index + 1
             return results
-        results = self._measure(self._hindsight.add(followed))
+        results = self._measure(self._hindsight.add(followed, self._pipeline.trace()))
         if self._hindsight.closes_block:
             # All results up to the last block's end are out: from there another run can go on.
             self.next_frame, self._mark = self._next_mark
@@ -272,20 +275,18 @@ class Recording:
         return results
 
 
-def _moment_after(before: Optional[_SoFar], followed: Followed) -> _Moment:
+def _moment_after(before: Optional[_SoFar], followed: Followed, trace: Trace) -> _Moment:
     """Return a frame with what it and those before it say of its tracks."""
-    trace = followed.trace
     before = before if before is not None else _nothing(followed.time_s)
     kept = np.isin(before.serial, trace.serial, assume_unique=True)
     step_s = max(0.0, followed.time_s - before.time_s)
     is_thing, is_somebody = np.isin(trace.id, followed.things.id), np.isin(trace.id, followed.tracks.id)
     verdict = np.where(is_thing, 1, np.where(is_somebody, 0, -1))
-    return _Moment(followed, _go_on(before, kept, step_s, trace), step_s, kept, verdict)
+    return _Moment(followed, trace, _go_on(before, kept, step_s, trace), step_s, kept, verdict)
 
 
 def _nothing(time_s: float) -> _SoFar:
-    state = MotionState.start(Measurements(np.zeros((0, 3)), np.zeros((0, 3))))
-    return _SoFar(time_s, np.zeros(0, np.int64), state, np.zeros(0), np.zeros(0), np.zeros(0))
+    return _SoFar(time_s, np.zeros(0, np.int64), MotionState.nobody(), np.zeros(0), np.zeros(0), np.zeros(0))
 
 
 def _go_on(before: _SoFar, kept: BoolArray, step_s: float, trace: Trace) -> _SoFar:
@@ -318,7 +319,7 @@ def _discounted(measured: Measurements, step_s: float) -> Measurements:
 
 def _known_from(moment: _Moment, after: Optional[_Moment], later: Optional[_Later]) -> _Later:
     """Return what is known of the tracks of a frame from it on, given the same of the frame ``after`` it."""
-    trace = moment.followed.trace
+    trace = moment.trace
     seen = trace.seen
     count = len(trace)
     state = moment.so_far.state.select(np.arange(count))
@@ -345,7 +346,5 @@ def _tracks(trace: Trace, later: _Later, rows: IntArray) -> Tracks:
     """Return the tracks ``rows`` in the order of their ids; all count as seen, as they are known from both sides."""
     rows = rows[np.argsort(later.id[rows])]
     state = later.state.select(rows)
-    foot_cov = np.zeros((len(rows), 2, 2))
-    foot_cov[:, 0, 0], foot_cov[:, 1, 1] = state.foot_variance.T
     bbox = boxes_of(state.position, trace.aspect[rows]).astype(np.float32)
-    return Tracks(later.id[rows], bbox, trace.score[rows], state.foot, foot_cov, np.ones(len(rows), np.bool_))
+    return Tracks(later.id[rows], bbox, trace.score[rows], state.foot, state.foot_cov, np.ones(len(rows), np.bool_))

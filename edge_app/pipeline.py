@@ -65,7 +65,6 @@ class Followed:
         things: tracks of what never moves.
         last_seen: (M, 4) float32, as in ``FrameResult``.
         camera_moved: the camera looks elsewhere than when it was calibrated.
-        trace: what the frame said of every track.
     """
 
     index: int
@@ -75,7 +74,6 @@ class Followed:
     things: Tracks
     last_seen: BoxArray
     camera_moved: bool
-    trace: Trace
 
 
 class Pipeline:
@@ -232,8 +230,11 @@ class Pipeline:
         self.dropped_duplicates += feet.duplicates
         tracks = self._tracker.update(time_s, feet.detections, feet.measurements)
         tracks, things = self._set_things_apart(time_s, tracks)
-        trace = self._tracker.trace()
-        return Followed(index, time_s, detections, tracks, things, last_seen, self.camera_moved, trace)
+        return Followed(index, time_s, detections, tracks, things, last_seen, self.camera_moved)
+
+    def trace(self) -> Trace:
+        """Return what the frame that was followed last said of every track, for those who judge in hindsight."""
+        return self._tracker.trace()
 
     def measure(self, followed: Followed) -> FrameResult:
         """Put the people of a frame on the ground and measure between them; frames must come in order of time."""

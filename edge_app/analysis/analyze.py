@@ -24,6 +24,7 @@ from edge_app.config import Config
 from edge_app.errors import UserError
 from edge_app.hindsight import Recording
 from edge_app.manifest import sha256_of
+from edge_app.named_arrays import named, prefixed
 from edge_app.overlapped import Overlapped
 from edge_app.pipeline import Pipeline
 from edge_app.records import FrameResult
@@ -194,7 +195,7 @@ class _Analysis:
                 path.unlink()
             return ResultFiles(self._partial)
         values, arrays = stored
-        tracker, hindsight, report = (_named(prefix, arrays) for prefix in ("tracker", "hindsight", "report"))
+        tracker, hindsight, report = (named(prefix, arrays) for prefix in ("tracker", "hindsight", "report"))
         recording = {**values["recording"], "tracker": tracker, "hindsight": hindsight}
         self._recording.restore(recording, values["next_frame"])
         self._report.restore({**report, **values["report"]})
@@ -222,9 +223,11 @@ class _Analysis:
             "elapsed_s": self._elapsed_s(),
             "pictures": self._pictures.state(),
         }
-        arrays = {f"tracker_{name}": value for name, value in tracker.items()}
-        arrays |= {f"hindsight_{name}": value for name, value in hindsight.items()}
-        arrays |= {f"report_{name}": value for name, value in report_arrays.items()}
+        arrays = {
+            **prefixed("tracker", tracker),
+            **prefixed("hindsight", hindsight),
+            **prefixed("report", report_arrays),
+        }
         save_checkpoint(self._partial, self._key, values, arrays)
 
     def _check_complete(self) -> None:
@@ -310,11 +313,6 @@ def _fingerprints(options: AnalysisOptions, pipeline: Pipeline) -> dict[str, Any
         "model": sha256_of(options.config.model.path),
         "calibration": sha256_of(calibration) if calibration and pipeline.camera else None,
     }
-
-
-def _named(prefix: str, arrays: dict[str, Any]) -> dict[str, Any]:
-    """Return those of a checkpoint's arrays whose names begin with a prefix, without it."""
-    return {name[len(prefix) + 1 :]: value for name, value in arrays.items() if name.startswith(f"{prefix}_")}
 
 
 def _make_folders(out: Path) -> tuple[Path, list[Path]]:

@@ -89,6 +89,11 @@ class MotionState:
     var_vv: FloatArray
 
     @staticmethod
+    def nobody() -> MotionState:
+        """Return the state of no tracks."""
+        return MotionState.start(Measurements(np.zeros((0, 3)), np.zeros((0, 3))))
+
+    @staticmethod
     def start(measured: Measurements) -> MotionState:
         """Begin tracks at N measurements, with unknown velocity."""
         position, variance = measured.middles()
@@ -100,6 +105,11 @@ class MotionState:
             np.zeros_like(position),
             (_INITIAL_SPEED_M_S * metre_px) ** 2,
         )
+
+    @staticmethod
+    def restored(arrays: dict[str, FloatArray]) -> MotionState:
+        """Return a state of copies of the arrays that ``vars`` gave of it."""
+        return MotionState(**{name: np.array(value) for name, value in arrays.items()})
 
     def predict(self, dt_s: float) -> None:
         """Move every track ahead by ``dt_s`` seconds."""
@@ -172,11 +182,12 @@ class MotionState:
         return foot
 
     @property
-    def foot_variance(self) -> FloatArray:
-        """(N, 2) variances of the feet, pixels²."""
-        variance = self.var_pp[:, :2].copy()
-        variance[:, 1] += self.var_pp[:, 2] / 4
-        return variance
+    def foot_cov(self) -> FloatArray:
+        """(N, 2, 2) covariances of the feet, pixels²."""
+        cov = np.zeros((len(self.position), 2, 2))
+        cov[:, 0, 0] = self.var_pp[:, 0]
+        cov[:, 1, 1] = self.var_pp[:, 1] + self.var_pp[:, 2] / 4
+        return cov
 
     def select(self, rows: BoolArray | IntArray) -> MotionState:
         """Return the state of some of the tracks."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Optional
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from edge_app.box_overlap import shared_area
 from edge_app.config import TrackerConfig
 from edge_app.evidence import credit, worth_of
+from edge_app.named_arrays import named, prefixed
 from edge_app.records import BoolArray, Detections, FloatArray, IntArray, Tracks
 from edge_app.tracking.appearance import Appearance, appearance_cost, blend, unknown
 from edge_app.tracking.association import assign, association_cost
@@ -73,7 +73,7 @@ class Tracker:
         """
         self._config = config
         self._score_threshold = score_threshold
-        self._motion = MotionState.start(Measurements(np.zeros((0, 3)), np.zeros((0, 3))))
+        self._motion = MotionState.nobody()
         self._id = np.zeros(0, np.int64)
         self._misses = np.zeros(0, np.int64)
         self._seen_s = np.zeros(0)
@@ -142,19 +142,18 @@ class Tracker:
 
     def state(self) -> dict[str, FloatArray]:
         """Return all that is needed to go on later, as arrays."""
-        arrays = {f"motion_{name}": value for name, value in asdict(self._motion).items()}
+        arrays = prefixed("motion", vars(self._motion))
         for name in _ARRAYS:
             arrays[name] = getattr(self, f"_{name}")
-        arrays |= {f"encounters_{name}": value for name, value in self._encounters.state().items()}
+        arrays |= prefixed("encounters", self._encounters.state())
         return {**arrays, "clock": np.array([self._next_id, self._time_s, self._next_serial], np.float64)}
 
     def restore(self, state: dict[str, FloatArray]) -> None:
         """Go on from what ``state`` returned."""
-        motion = {name[len("motion_") :]: np.array(state[name]) for name in state if name.startswith("motion_")}
-        self._motion = MotionState(**motion)
+        self._motion = MotionState.restored(named("motion", state))
         for name in _ARRAYS:
             setattr(self, f"_{name}", np.array(state[name]))
-        self._encounters.restore({name: state[f"encounters_{name}"] for name in self._encounters.state()})
+        self._encounters.restore(named("encounters", state))
         next_id, self._time_s, next_serial = state["clock"].tolist()
         self._next_id, self._next_serial = int(next_id), int(next_serial)
 
@@ -293,8 +292,7 @@ class Tracker:
         rows = rows[np.argsort(self._id[rows])]
         foot = self._motion.foot[rows]
         bbox = self._boxes(rows).astype(np.float32)
-        foot_cov = np.zeros((len(rows), 2, 2))
-        foot_cov[:, 0, 0], foot_cov[:, 1, 1] = self._motion.foot_variance[rows].T
+        foot_cov = self._motion.foot_cov[rows]
         unseen_s = time_s - self._seen_s[rows]
         present = unseen_s <= self._config.coast_s
         return Tracks(self._id[rows], bbox, self._score[rows], foot, foot_cov, unseen_s == 0, present)
