@@ -30,6 +30,7 @@ def merge_views(views: Sequence[tuple[Detections, Optional[Tile]]], image_size: 
     """Merge the detections of several views.
 
     Boxes of one view were already told apart by the detector, so only boxes of different views can be the same person.
+    A person's box is the mean of those that show all of them: each view's is loose in its own way.
 
     Args:
         views: detections in source pixels, each with its tile, None for the whole picture.
@@ -44,8 +45,10 @@ def merge_views(views: Sequence[tuple[Detections, Optional[Tile]]], image_size: 
     score = np.concatenate([found.score for found, _ in views])
     view = np.concatenate([np.full(len(found), number) for number, (found, _) in enumerate(views)])
     cut = np.concatenate([_cut(found.bbox, tile, image_size) for found, tile in views])
+    weight = score / np.array([_area(tile, image_size) for _, tile in views])[view]
     order = np.lexsort((-score, cut))
-    bbox, score, view, cut = bbox[order], score[order], view[order], cut[order]
+    bbox, score, view, cut, weight = bbox[order], score[order], view[order], cut[order], weight[order]
+    merged = bbox.astype(np.float64)
     keep = np.ones(len(score), np.bool_)
     area = np.prod(bbox[:, 2:] - bbox[:, :2], axis=1)
     for index in range(len(score)):
@@ -58,8 +61,19 @@ def merge_views(views: Sequence[tuple[Detections, Optional[Tile]]], image_size: 
         inside = shared / np.maximum(np.minimum(area[rest], area[index]), 1e-9)
         limit = np.where(cut[rest], _CUT_INSIDE, _PART_INSIDE)
         keep[rest[(iou > SAME_IOU) | (inside > limit)]] = False
-    found = Detections(bbox[keep], _as_of_one_look(score[keep]))
+        if not cut[index]:
+            looks = np.append(index, rest[(iou > SAME_IOU) & ~cut[rest]])
+            # The surest one of each view; the others there are somebody's else, or parts.
+            looks = looks[np.unique(view[looks], return_index=True)[1]]
+            merged[index] = np.average(bbox[looks], axis=0, weights=weight[looks])
+    found = Detections(merged[keep].astype(np.float32), _as_of_one_look(score[keep]))
     return found[np.argsort(-found.score, kind="stable")]
+
+
+def _area(tile: Optional[Tile], image_size: tuple[int, int]) -> float:
+    """Return how many pixels of the source a view shows: all views have the model's size, so fewer are seen better."""
+    width, height = image_size if tile is None else (tile.width, tile.height)
+    return float(width * height)
 
 
 def _as_of_one_look(score: NDArray[np.float32]) -> NDArray[np.float32]:

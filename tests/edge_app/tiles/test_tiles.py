@@ -87,7 +87,23 @@ def test_one_person_in_two_tiles_and_the_whole_picture_is_one():
         ],
         (500, 300),
     )
-    np.testing.assert_allclose(merged.bbox, [[221, 101, 259, 199]])
+    # Each look weighs by its score and by how large it shows people: in a tile more than in the whole picture.
+    weights = np.array([0.5 / (500 * 300), 0.9 / (300 * 300), 0.8 / (300 * 300)])
+    left, top, right, bottom = weights @ [[220, 100, 260, 200], [221, 101, 259, 199], [219, 99, 261, 201]]
+    np.testing.assert_allclose(merged.bbox, np.array([[left, top, right, bottom]]) / weights.sum(), rtol=1e-6)
+
+
+def test_a_box_is_the_mean_of_one_look_of_each_view_and_takes_nothing_from_cut_ones():
+    merged = merge_views(
+        [
+            (found((220, 100, 260, 200, 0.75), (225, 100, 265, 200, 0.5)), None),
+            (found((224, 100, 264, 200, 0.45)), Tile(100, 0, 300, 300)),
+            (found((222, 100, 299, 200, 0.9)), LEFT),
+        ],
+        (500, 300),
+    )
+    # The first two weigh alike: the tile's score is as much lower as the tile is smaller. The second box of the whole picture is somebody else's there; the tile's edge cut the last one off.
+    np.testing.assert_allclose(merged.bbox[0], [222, 100, 262, 200], rtol=1e-6)
 
 
 def test_a_half_person_at_a_seam_gives_way_to_the_whole_one_even_with_the_higher_score():
