@@ -39,10 +39,14 @@ class Pending(Generic[T]):
         self._error = error
         self._done.release()
 
-    def result(self) -> T:
-        """Wait for the result; raises what the inference raised."""
+    def wait(self) -> None:
+        """Wait until it is done or has failed."""
         with self._done:
             pass
+
+    def result(self) -> T:
+        """Wait for the result; raises what the inference raised."""
+        self.wait()
         if self._error is not None:
             raise self._error
         return self._value  # type: ignore[return-value]

@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 # Pause after a fault of the pipeline, so that a fault in every frame does not spin.
 _FAULT_PAUSE_S = 0.5
 _STOP_TIMEOUT_S = 2.0
+# Of that, what is left for closing the open events in place of a thread that waits for a model that hangs.
+_CLOSING_S = 0.5
 # One frame in preparation, one in inference, one being interpreted. Where every frame counts and none is late, more:
 # the model goes on while one frame takes longer, also where two inferences run side by side.
 _IN_FLIGHT, _IN_FLIGHT_LOSSLESS = 3, 10
@@ -140,6 +142,11 @@ class LiveRunner:
         self._pipeline_works = True
         self._failing_sinks: set[int] = set()
         self._look_failed = False
+        # Held while a frame is in the pipeline and its result told, not while its inference is waited for.
+        self._at_work = threading.Lock()
+        self._is_over = False
+        # Not while a frame is in the pipeline, nor after one that the pipeline failed on.
+        self._is_sound = True
         self._inference = inference
         self._lossless = source.policy.lossless
         in_flight = _IN_FLIGHT_LOSSLESS if self._lossless else _IN_FLIGHT
@@ -149,7 +156,7 @@ class LiveRunner:
         self._stopping = threading.Event()
         self._threads = [
             threading.Thread(target=self._prepare_frames, name=f"prepare {camera_name}", daemon=True),
-            threading.Thread(target=self._interpret_to_the_end, name=f"pipeline {camera_name}", daemon=True),
+            threading.Thread(target=self._interpret_frames, name=f"pipeline {camera_name}", daemon=True),
         ]
 
     @property
@@ -169,12 +176,16 @@ class LiveRunner:
         self.feed.start()
 
     def stop(self) -> None:
-        """Stop within two seconds, whatever hangs."""
+        """Stop within two seconds, whatever hangs; events that are open are closed and told."""
         deadline_s = time.monotonic() + _STOP_TIMEOUT_S
         self._stopping.set()
         self._mailbox.close()
         self._inbox.put(None)
         self._room.release()
+        interpreter = self._threads[-1]
+        if interpreter.is_alive():
+            interpreter.join(max(0.0, deadline_s - _CLOSING_S - time.monotonic()))
+        self._close_events(deadline_s - _CLOSING_S / 2)
         for thread in self._threads:
             if thread.is_alive():
                 thread.join(max(0.0, deadline_s - time.monotonic()))
@@ -249,43 +260,72 @@ class LiveRunner:
 
         return _Captured(frame, captured_s, inference.submit(infer), geometry)
 
-    def _interpret_to_the_end(self) -> None:
-        self._interpret_frames()
-        try:
-            events = self._pipeline.finish()
-        except Exception:
-            log.exception("events of %s that were open at the end are not known", self.camera_name)
-            return
-        if events:
-            self.state.close_events(events)
-            self._tell(methodcaller("end", self.camera_name, events))
-
     def _interpret_frames(self) -> None:
         while not self._stopping.is_set():
             item = self._inbox.get()
             if item is None:
+                break
+            if isinstance(item, _Captured) and item.outputs is not None:
+                item.outputs.wait()
+            with self._at_work:
+                if self._is_over:
+                    return
+                if isinstance(item, StatusNotice):
+                    self._tell(methodcaller("notice", item))
+                else:
+                    self._take(item)
+        self._close_events(None)
+
+    def _take(self, item: _Captured) -> None:
+        """Bring a frame through the pipeline and tell its result."""
+        if self._places:
+            self._tell(methodcaller("use_places", self.camera_name, self._places.pop()))
+        try:
+            result = self._interpret(item)
+        except Exception:
+            log.exception("the pipeline failed on frame %d", item.frame.index)
+            self.state.report_fault("the pipeline failed on a frame; the picture is withheld, see the log")
+            self._report_pipeline(False, "the pipeline fails on frames; see the log")
+            self._stopping.wait(_FAULT_PAUSE_S)
+            return
+        finally:
+            self._room.release()
+        if self._is_over:
+            # It was given up for hanging; those who took results may be gone.
+            return
+        self._report_pipeline(True, "the pipeline works again")
+        now_s = time.monotonic()
+        # The wall clock may be set at any time: it only names the moment, durations never come from it.
+        utc_s = time.time() - (now_s - item.captured_s)
+        self.state.publish(item.frame, result, now_s - item.captured_s, utc_s)
+        self._tell(methodcaller("accept", self.camera_name, utc_s, result))
+
+    def _close_events(self, deadline_s: Optional[float]) -> None:
+        """Close the events that are open after the last frame and tell them, once, whoever comes first.
+
+        Args:
+            deadline_s: monotonic; a pipeline that is still at work then is given up. None for its own thread.
+        """
+        wait_s = -1.0 if deadline_s is None else max(0.0, deadline_s - time.monotonic())
+        if not self._at_work.acquire(timeout=wait_s):
+            log.error("the pipeline of %s hangs; events that were open are not stored", self.camera_name)
+            self._is_over = True
+            return
+        try:
+            if self._is_over:
                 return
-            if isinstance(item, StatusNotice):
-                self._tell(methodcaller("notice", item))
-                continue
-            if self._places:
-                self._tell(methodcaller("use_places", self.camera_name, self._places.pop()))
-            try:
-                result = self._interpret(item)
-            except Exception:
-                log.exception("the pipeline failed on frame %d", item.frame.index)
-                self.state.report_fault("the pipeline failed on a frame; the picture is withheld, see the log")
-                self._report_pipeline(False, "the pipeline fails on frames; see the log")
-                self._stopping.wait(_FAULT_PAUSE_S)
-                continue
-            finally:
-                self._room.release()
-            self._report_pipeline(True, "the pipeline works again")
-            now_s = time.monotonic()
-            # The wall clock may be set at any time: it only names the moment, durations never come from it.
-            utc_s = time.time() - (now_s - item.captured_s)
-            self.state.publish(item.frame, result, now_s - item.captured_s, utc_s)
-            self._tell(methodcaller("accept", self.camera_name, utc_s, result))
+            self._is_over = True
+            if not self._is_sound:
+                log.error("the pipeline of %s failed on the last frame; open events are not stored", self.camera_name)
+                return
+            events: tuple[ViolationEvent, ...] = self._pipeline.finish()
+            if events:
+                self.state.close_events(events)
+                self._tell(methodcaller("end", self.camera_name, events))
+        except Exception:
+            log.exception("events of %s that were open at the end are not known", self.camera_name)
+        finally:
+            self._at_work.release()
 
     def _report_pipeline(self, ok: bool, sentence: str) -> None:
         """Tell the sinks when the pipeline begins to fail and when it works again; every frame would be too often."""
@@ -296,15 +336,19 @@ class LiveRunner:
     def _interpret(self, item: _Captured) -> FrameResult:
         frame = item.frame
         if self._inference is None:
+            self._is_sound = False
             result: FrameResult = self._pipeline.process(frame)
+            self._is_sound = True
             return result
         try:
             detections = self._look(item)
             since_s = time.perf_counter()
+            self._is_sound = False
             changed = self._pipeline.adapt_to(frame)
             if changed is not None:
                 self.report("calibration", *changed)
             result = self._pipeline.interpret(frame.index, frame.time_s, detections)
+            self._is_sound = True
         except Exception:
             # The pipeline may not know whom the detector found, so that it could not hide them in frames like this one.
             self._look_failed = True
