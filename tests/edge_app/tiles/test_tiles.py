@@ -102,7 +102,8 @@ def test_a_box_is_the_mean_of_one_look_of_each_view_and_takes_nothing_from_cut_o
         ],
         (500, 300),
     )
-    # The first two weigh alike: the tile's score is as much lower as the tile is smaller. The second box of the whole picture is somebody else's there; the tile's edge cut the last one off.
+    # The first two weigh alike: the tile's score is as much lower as the tile is smaller.
+    # The second box of the whole picture is somebody else's there; the tile's edge cut the last one off.
     np.testing.assert_allclose(merged.bbox[0], [222, 100, 262, 200], rtol=1e-6)
 
 
