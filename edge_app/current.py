@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Optional
 
+from edge_app.sinks import NoticeKind
+
+# Faults of which there is no picture.
+BLIND: frozenset[NoticeKind] = frozenset({"source", "pipeline"})
 # A picture older than this says nothing of now.
 FRESH_S = 5.0
 

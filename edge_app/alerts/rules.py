@@ -9,12 +9,13 @@ from typing import Literal, Optional, Union
 from edge_app.alerts.conditions import Quiet, Sustained
 from edge_app.alerts.config import AlertsConfig, FaultRule, OccupancyRule, ViolationRule
 from edge_app.config import MetricsConfig
+from edge_app.current import BLIND, FRESH_S
 from edge_app.occupancy import Region
 from edge_app.records import FrameResult
 from edge_app.sinks import StatusNotice
 
 # After a stop no longer than this, an alert that was told goes on; after a longer one it is over and may begin anew. So
-# it is if a camera gives no picture for as long.
+# it is if nobody knows for as long whether its reason lasts.
 _OUTAGE_S = 900.0
 # Cameras are reached and people found again within this time after the first sign of life, as a rule.
 SETTLE_S = 30.0
@@ -70,7 +71,12 @@ class CameraRule:
     def __init__(self, rule: AnyRule, camera: str) -> None:
         self.rule = rule
         self.camera = camera
-        self.condition = Sustained(0.0 if isinstance(rule, ViolationRule) else rule.sustained_s, rule.clear_s)
+        if isinstance(rule, FaultRule):
+            self.condition = Sustained(rule.sustained_s, rule.clear_s)
+        else:
+            # That a violation is long enough shows only so long after it was lost from sight: its event begins anew.
+            sustained_s = 0.0 if isinstance(rule, ViolationRule) else rule.sustained_s
+            self.condition = Sustained(sustained_s, rule.clear_s, again_s=rule.sustained_s, fresh_s=FRESH_S)
         self._told: Optional[str] = None
         self._last_told_s: Optional[float] = None
 
@@ -136,6 +142,7 @@ class RuleBook:
         self._states: dict[tuple[str, str], CameraRule] = {}
         self._faults: dict[tuple[str, str], dict[str, str]] = {}
         self._seen_s: dict[str, float] = {}
+        self._known_s: dict[tuple[str, str], float] = {}
         self._over: list[Alert] = []
         self._is_awake = False
         self._number = 0
@@ -166,6 +173,7 @@ class RuleBook:
                 continue
             self._state(rule, alert.camera).take_over(alert, self._settle_s)
             self._seen_s.setdefault(alert.camera, now_s)
+            self._known_s[key] = now_s
             if isinstance(rule, FaultRule):
                 self._faults[key] = {}
 
@@ -187,13 +195,12 @@ class RuleBook:
             if isinstance(rule, ViolationRule):
                 longest_s = _longest_s(rule, result)
                 sentence = f"two people have been too close for {longest_s:.0f} s at {camera}"
-                yield from self._judge(
-                    rule, camera, result.time_s, now_s, utc_s, longest_s >= rule.sustained_s, sentence
-                )
+                is_long = longest_s >= rule.sustained_s if result.in_metres else None
+                yield from self._judge(rule, camera, result.time_s, now_s, utc_s, is_long, sentence)
             elif isinstance(rule, OccupancyRule):
                 count = self.region(camera).count(result)
                 sentence = f"{count} people at {camera}, more than {rule.above}"
-                is_full = count is not None and count > rule.above
+                is_full = None if count is None else count > rule.above
                 yield from self._judge(rule, camera, result.time_s, now_s, utc_s, is_full, sentence)
 
     def hear(self, notice: StatusNotice, now_s: float, utc_s: float) -> Iterator[Alert]:
@@ -205,6 +212,9 @@ class RuleBook:
                 faults.pop(notice.kind, None)
                 if not notice.ok:
                     faults[notice.kind] = notice.sentence
+        if notice.kind in BLIND and not notice.ok:
+            for state in self._states_of(notice.camera):
+                state.condition.lose_sight()
         yield from self.tick(now_s, utc_s)
 
     def tick(self, now_s: float, utc_s: float) -> Iterator[Alert]:
@@ -217,13 +227,15 @@ class RuleBook:
         for (name, camera), faults in list(self._faults.items()):
             rule = next(rule for rule in self._rules if rule.name == name)
             yield from self._judge(rule, camera, now_s, now_s, utc_s, bool(faults), "; ".join(faults.values()))
-        for (_, camera), state in self._states.items():
-            blind_s = now_s - self._seen_s.get(camera, now_s)
-            if state.fires and not isinstance(state.rule, FaultRule) and blind_s > _OUTAGE_S:
+        for key, state in self._states.items():
+            unknown_s = now_s - self._known_s.get(key, now_s)
+            if state.fires and not isinstance(state.rule, FaultRule) and unknown_s > _OUTAGE_S:
                 state.condition.give_up()
                 alert = state.decide(now_s, utc_s, self._quiet.at(utc_s), "", "")
                 if alert is not None:
-                    yield replace(alert, sentence=f"{alert.sentence}, where no picture came for {blind_s / 60:.0f} min")
+                    blind_s = now_s - self._seen_s.get(state.camera, now_s)
+                    what = "no picture came" if blind_s > _OUTAGE_S else "nothing was known in metres"
+                    yield replace(alert, sentence=f"{alert.sentence}, where {what} for {unknown_s / 60:.0f} min")
 
     def _tell_over(self, utc_s: float) -> Iterator[Alert]:
         """Yield the end of what an earlier run told."""
@@ -246,14 +258,25 @@ class RuleBook:
     def _state(self, rule: AnyRule, camera: str) -> CameraRule:
         return self._states.setdefault((rule.name, camera), CameraRule(rule, camera))
 
+    def _states_of(self, camera: str) -> Iterator[CameraRule]:
+        """Return what is judged by the pictures of a camera."""
+        states = self._states.values()
+        return (state for state in states if state.camera == camera and not isinstance(state.rule, FaultRule))
+
     def _rules_for(self, camera: str) -> Iterator[AnyRule]:
         return (rule for rule in self._rules if rule.cameras is None or camera in rule.cameras or not camera)
 
     def _judge(
-        self, rule: AnyRule, camera: str, time_s: float, now_s: float, utc_s: float, reason: bool, sentence: str
-    ) -> Iterator[Alert]:
+        self, rule: AnyRule, camera: str, time_s: float, now_s: float, utc_s: float, reason: Optional[bool],
+        sentence: str,
+    ) -> Iterator[Alert]:  # fmt: skip
         state = self._state(rule, camera)
+        if reason is not None:
+            self._known_s[rule.name, camera] = now_s
         state.condition.update(time_s, reason)
+        if state.condition.holds and not state.fires and not reason:
+            # It was held back; it is told once its reason shows, not while that is missed or unknown.
+            return
         new = f"{self._run}-a{self._number + 1}"
         alert = state.decide(now_s, utc_s, self._quiet.at(utc_s), new, sentence)
         if alert is not None:

@@ -10,14 +10,12 @@ from typing import Any, NamedTuple, Optional
 from edge_app.alerts.config import AlertsConfig
 from edge_app.alerts.rules import SETTLE_S, Alert, LeftOpen, RuleBook
 from edge_app.config import MetricsConfig
-from edge_app.current import is_current
+from edge_app.current import BLIND, is_current
 from edge_app.occupancy import Region
 from edge_app.records import FrameResult, ViolationEvent
 from edge_app.sinks import NoticeKind, StatusNotice
 
 _TICK_S = 1.0
-# Faults of which there is no picture.
-_BLIND: frozenset[NoticeKind] = frozenset({"source", "pipeline"})
 
 
 class _Seen(NamedTuple):
@@ -99,7 +97,7 @@ class AlertSink:
             if seen is not None:
                 state["utc_s"] = round(seen.utc_s, 3)
             age_s = None if seen is None else time.monotonic() - seen.at_s
-            if seen is not None and is_current(age_s, is_broken=bool(_BLIND & faults.get(camera, set()))):
+            if seen is not None and is_current(age_s, is_broken=bool(BLIND & faults.get(camera, set()))):
                 state |= _figures(seen.result, regions[camera])
             state["fault"] = "ON" if faults.get(camera) or faults.get("") else "OFF"
         return found

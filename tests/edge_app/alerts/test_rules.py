@@ -22,6 +22,9 @@ NOBODY = replace(
     CLOSE, violating_pairs=np.zeros((0, 2), np.int64), violating_since_s=np.zeros(0),
     violating_people=np.zeros(0, np.int64),
 )  # fmt: skip
+# A camera whose calibration does not hold: that nobody is too close says nothing.
+UNKNOWN = replace(NOBODY, in_metres=False)
+IN_A_REGION = {"region": [(-5.0, 0.0), (5.0, 0.0), (5.0, 20.0), (-5.0, 20.0)]}
 # Seconds that an event survives, as is the default.
 GAP_S = 2.0
 
@@ -272,6 +275,64 @@ def test_a_violation_is_over_when_its_camera_gives_no_picture_for_long():
     assert (over.utc_s, over.sentence) == (NOON + 912, "over: alert 'r' at door, where no picture came for 15 min")
     # Whoever is there when it comes back makes an alert of their own.
     assert told(book, [(s, CLOSE) for s in range(1000, 1020)]) == [(1010, "firing")]
+
+
+@pytest.mark.parametrize("kind", [{"kind": "violation"}, {"kind": "occupancy", "above": 1}])
+def test_an_alert_stays_while_metres_are_lost_and_goes_on_under_its_id(kind):
+    lasting = [(s, UNKNOWN if 12 <= s < 600 else CLOSE) for s in range(700)]
+    assert told(Book(rule(**kind), **IN_A_REGION), lasting) == [(10, "firing")]
+
+
+def test_an_alert_whose_reason_went_while_metres_were_lost_is_over_once_that_is_known():
+    # For as long as a lasting violation takes to be long enough again, that none shows says nothing yet.
+    gone = [(s, CLOSE if s < 12 else UNKNOWN if s < 600 else NOBODY) for s in range(700)]
+    assert told(Book(rule("violation")), gone) == [(10, "firing"), (615, "recovered")]
+    # Neither do seconds without the reason before and after add up with those in between.
+    twice = [(s, CLOSE if s < 12 else UNKNOWN if 14 <= s < 600 or 608 <= s < 800 else NOBODY) for s in range(900)]
+    assert told(Book(rule("violation")), twice) == [(10, "firing"), (815, "recovered")]
+
+
+def test_time_of_which_nothing_is_known_makes_no_alert():
+    full = [(s, UNKNOWN if 5 <= s < 60 else CLOSE) for s in range(75)]
+    assert told(Book(rule("occupancy", above=1), **IN_A_REGION), full) == [(70, "firing")]
+    silent = [(s, CLOSE) for s in (0, 1, 2, *range(60, 75))]
+    assert told(Book(rule("occupancy", above=1)), silent) == [(70, "firing")]
+    assert told(Book(rule("violation")), [(s, CLOSE if s < 8 else UNKNOWN) for s in range(100)]) == []
+
+
+def test_an_alert_that_cool_down_holds_back_is_not_told_while_nothing_is_known():
+    def shown(second):
+        return NOBODY if 20 <= second < 30 else UNKNOWN if 50 <= second < 200 else CLOSE if second < 200 else NOBODY
+
+    assert told(Book(rule("violation")), [(s, shown(s)) for s in range(300)]) == [(10, "firing"), (24, "recovered")]
+
+
+def test_an_alert_stays_while_its_camera_gives_no_picture():
+    lasting = [(s, NOBODY if 60 <= s < 62 else CLOSE) for s in (*range(12), *range(60, 90))]
+    assert told(Book(rule("violation")), lasting) == [(10, "firing")]
+    assert told(Book(rule("occupancy", above=1, clear_s=0)), [(s, CLOSE) for s in (*range(12), *range(60, 90))]) == [
+        (10, "firing")
+    ]
+    # What is known to be broken is not known from then on, not only once the last picture is old.
+    book = Book(rule("violation"))
+    assert told(book, [(s, CLOSE) for s in range(12)]) == [(10, "firing")]
+    book.hear(12, ok=False)
+    assert told(book, [(s, NOBODY if s < 17 else CLOSE) for s in range(15, 40)]) == []
+
+
+def test_an_alert_is_over_when_nothing_was_known_in_metres_for_long():
+    book = Book(rule("violation"))
+    assert told(book, [(s, CLOSE if s < 12 else UNKNOWN) for s in range(900)]) == [(10, "firing")]
+    (over,) = [a for s in range(900, 1000) for a in [*book.at(s, UNKNOWN), *book.tick(s)]]
+    assert (over.utc_s, over.sentence) == (
+        NOON + 912, "over: alert 'r' at door, where nothing was known in metres for 15 min",
+    )  # fmt: skip
+
+
+def test_an_alert_of_before_a_restart_waits_until_its_reason_can_be_told():
+    book = restarted(Book(rule("violation")), left_open())
+    shown = [(s, UNKNOWN if s < 300 else NOBODY) for s in range(400)]
+    assert told(book, shown) == [(340, "recovered")]
 
 
 def test_after_a_long_stop_an_alert_is_over_and_told_anew_if_it_holds_again():
