@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, Optional, Protocol
 
 from edge_app.capture.backoff import Backoff
-from edge_app.capture.freshness import FrozenPicture
+from edge_app.capture.freshness import FrozenPicture, picture_digest
 from edge_app.capture.mailbox import Mailbox
 from edge_app.capture.opencv_stream import SourceLost
 from edge_app.errors import UserError
@@ -38,7 +38,8 @@ class FeedPolicy:
         lossless: wait for the taker instead of dropping.
         max_fps: pass over frames that come faster than this; None for all.
         stall_timeout_s: without a frame for this long the source is opened again.
-        frozen_timeout_s: so is one whose picture did not change at all for this long; 0 for never.
+        frozen_timeout_s: so is one whose picture did not change at all for this long; 0 for never. It is lost until it
+            gives another picture than that.
     """
 
     is_live: bool = False
@@ -92,6 +93,8 @@ class Feed:
         self._started_s = time.monotonic()
         self._frames = 0
         self._next_due_s = 0.0
+        # Digest of the picture that froze, until another one comes.
+        self._frozen: Optional[int] = None
         self._reader: Optional[_Reader] = None
         self._abandoned: list[_Reader] = []
         self._thread = threading.Thread(target=self._supervise, name=f"feed {name}", daemon=True)
@@ -143,11 +146,15 @@ class Feed:
 
     def _watch(self, reader: _Reader) -> Optional[str]:
         """Wait until the reader ends or fails; return why, or None at the source's regular end."""
-        is_live = False
+        is_live = is_said = False
         frozen = FrozenPicture(self._policy.frozen_timeout_s) if self._policy.is_live else None
         while not self._stopping.is_set():
             reader.done.wait(_WATCH_INTERVAL_S)
-            if reader.frames and not is_live:
+            # Of the first frame it may not be told yet whether it is the frozen one.
+            if reader.frames > 1 and self._frozen is not None and not is_said:
+                is_said = True
+                self._listener.feed_status("lost", f"{self.name} still gives the frozen picture; restart the camera")
+            if reader.frames and self._frozen is None and not is_live:
                 is_live = True
                 self._listener.feed_status("live", f"{self.name} is live")
             if reader.done.is_set():
@@ -163,6 +170,7 @@ class Feed:
                 return f"{self.name} gives no picture for {allowed_s:.0f} seconds; check camera and network"
             latest = reader.latest
             if frozen is not None and latest is not None and frozen.is_frozen(latest, now_s):
+                self._frozen = frozen.digest
                 seconds = self._policy.frozen_timeout_s
                 return f"the picture of {self.name} is frozen for {seconds:.0f} seconds; restart the camera"
         return None
@@ -171,6 +179,11 @@ class Feed:
         """Take a frame of a reader; False when it is not wanted any more."""
         if self._stopping.is_set() or reader.abandoned:
             return False
+        if self._frozen is not None:
+            if picture_digest(frame) == self._frozen:
+                # It says nothing of now: whoever is in it must not be counted.
+                return True
+            self._frozen = None
         policy = self._policy
         if policy.realtime and not policy.is_live:
             if reader.frames == 1:

@@ -10,13 +10,22 @@ from edge_app.records import Frame
 _STEP = 16
 
 
+def picture_digest(frame: Frame) -> int:
+    """Return what is the same for equal pictures of one size."""
+    return zlib.crc32(frame.image[::_STEP, ::_STEP].tobytes())
+
+
 class FrozenPicture:
-    """Watches whether pictures are exactly equal; noise makes the pictures of a working sensor differ."""
+    """Watches whether pictures are exactly equal; noise makes the pictures of a working sensor differ.
+
+    Attributes:
+        digest: of the newest picture; None before the first.
+    """
 
     def __init__(self, timeout_s: float) -> None:
         """Make one; ``timeout_s`` of equal pictures are frozen, 0 means never."""
         self._timeout_s = timeout_s
-        self._digest: int | None = None
+        self.digest: int | None = None
         self._since_s = 0.0
         self._index = -1
 
@@ -25,7 +34,7 @@ class FrozenPicture:
         if self._timeout_s <= 0 or frame.index == self._index:
             return False
         self._index = frame.index
-        digest = zlib.crc32(frame.image[::_STEP, ::_STEP].tobytes())
-        if digest != self._digest:
-            self._digest, self._since_s = digest, now_s
+        digest = picture_digest(frame)
+        if digest != self.digest:
+            self.digest, self._since_s = digest, now_s
         return now_s - self._since_s >= self._timeout_s

@@ -45,6 +45,16 @@ class Script:
         self.closed = True
 
 
+class _Wakes(Script):
+    """A still camera in whose picture something moves after a while."""
+
+    def __iter__(self):
+        for frame in super().__iter__():
+            if frame.index < 20:
+                frame.image[:] = 7
+            yield frame
+
+
 class Heard:
     def __init__(self):
         self.said = []
@@ -135,6 +145,19 @@ def test_a_frozen_picture_is_a_fault(feeding):
     wait_until(lambda: "lost" in heard.statuses)
     assert any("frozen" in sentence for _, sentence in heard.said)
     wait_until(lambda: heard.statuses.count("live") == 2)
+
+
+def test_a_picture_that_is_still_frozen_after_the_reconnection_is_a_fault_until_another_comes(feeding):
+    policy = FeedPolicy(is_live=True, stall_timeout_s=5, frozen_timeout_s=0.4)
+    feed, heard, box = feeding([Script([10**6], still=True), Script([10**6], still=True), _Wakes([10**6])], policy)
+    wait_until(lambda: feed.reconnects == 2)
+    assert heard.statuses.count("live") == 1
+    assert any("still gives the frozen picture" in sentence for _, sentence in heard.said)
+    box.take()
+    # What is taken next is of the last connection: of its still pictures, and those before, none was handed over.
+    assert box.take()[0].image[0, 0, 0] != 7
+    wait_until(lambda: heard.statuses[-1] == "live")
+    assert (heard.statuses.count("live"), feed.attempts) == (2, 3)
 
 
 def test_a_users_mistake_is_not_tried_again(feeding):
