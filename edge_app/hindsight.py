@@ -17,14 +17,9 @@ from edge_app.config import Config
 from edge_app.named_arrays import named, prefixed
 from edge_app.pipeline import Followed, Pipeline
 from edge_app.records import BoolArray, Detections, FloatArray, FrameResult, IntArray, Tracks, ViolationEvent
-from edge_app.tracking.motion import Measurements, MotionState, boxes_of
+from edge_app.tracking.motion import MotionState, boxes_of
 from edge_app.tracking.trace import Trace
 
-# The errors of a person's boxes are alike over about this long: in the one-by-one demonstration video they correlate by
-# 0.66 to 0.75 over 0.1 s and by 0.31 to 0.51 over 0.2 s. So the boxes of many frames say less together than as many
-# with errors of their own: 1 of (1 + r) / (1 - r) counts where errors correlate by r from frame to frame (first-order
-# autoregression; Bartlett, J. R. Stat. Soc. 98, 1935).
-_ALIKE_S = 0.3
 # The mean score around a moment, over about this long to both sides, says whether a track shows a person. It is less
 # noisy than the mean of what was before, so that it can ask for more. Chosen on simulated crowds (`simulate-crowds
 # --recording --scenes 16 --seed 300`): F1 of boxes 0.899 instead of 0.865 without asking for more.
@@ -296,7 +291,7 @@ def _go_on(before: _SoFar, kept: BoolArray, step_s: float, trace: Trace) -> _SoF
     if step_s > 0:
         state.predict(step_s)
     again = np.flatnonzero(seen[:old])
-    state.update(again, _discounted(trace.measured[again], step_s), doubts=False)
+    state.update(again, trace.measured[again], step_s, doubts=False)
     state = state.append(MotionState.start(trace.measured[np.arange(old, len(trace))]))
     fade, new = np.exp(-step_s / _SCORE_TIME_S), np.zeros(len(trace) - old)
     return _SoFar(
@@ -307,14 +302,6 @@ def _go_on(before: _SoFar, kept: BoolArray, step_s: float, trace: Trace) -> _SoF
         np.concatenate([fade * before.score_weight[kept], new]) + seen,
         np.where(seen, time_s, np.concatenate([before.seen_s[kept], new])),
     )
-
-
-def _discounted(measured: Measurements, step_s: float) -> Measurements:
-    """Return measurements with the variance that they are worth in a row of others, ``step_s`` apart."""
-    alike = np.exp(-step_s / _ALIKE_S)
-    # Frames at one moment are no row; they never come without a step between them but from a broken clock.
-    factor = (1 + alike) / (1 - alike) if step_s > 0 else 1.0
-    return Measurements(measured.position, factor * measured.variance)
 
 
 def _known_from(moment: _Moment, after: Optional[_Moment], later: Optional[_Later]) -> _Later:

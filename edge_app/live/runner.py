@@ -33,6 +33,8 @@ _FAULT_PAUSE_S = 0.5
 _STOP_TIMEOUT_S = 2.0
 # Of that, what is left for closing the open events in place of a thread that waits for a model that hangs.
 _CLOSING_S = 0.5
+# Before the end of that a pipeline that hangs is given up, so that this is logged.
+_MARGIN_S = 0.05
 # One frame in preparation, one in inference, one being interpreted. Where every frame counts and none is late, more:
 # the model goes on while one frame takes longer, also where two inferences run side by side.
 _IN_FLIGHT, _IN_FLIGHT_LOSSLESS = 3, 10
@@ -185,7 +187,11 @@ class LiveRunner:
         interpreter = self._threads[-1]
         if interpreter.is_alive():
             interpreter.join(max(0.0, deadline_s - _CLOSING_S - time.monotonic()))
-        self._close_events(deadline_s - _CLOSING_S / 2)
+        closing = threading.Thread(
+            target=self._close_events, args=(deadline_s - _MARGIN_S,), name=f"closing {self.camera_name}", daemon=True
+        )
+        closing.start()
+        closing.join(max(0.0, deadline_s - time.monotonic()))
         for thread in self._threads:
             if thread.is_alive():
                 thread.join(max(0.0, deadline_s - time.monotonic()))

@@ -189,7 +189,7 @@ def test_the_smoother_gives_the_answer_of_least_squares():
             state = state.select(np.arange(1))
             state.predict(step_s)
             if index not in missing:
-                state.update(np.arange(1), measured, doubts=False)
+                state.update(np.arange(1), measured, 0.0, doubts=False)
         states.append(state)
     smoothed = [states[-1]]
     for state in reversed(states[:-1]):

@@ -217,7 +217,7 @@ def farthest_off_with_loose_boxes():
         seen = jitter(exact, rng, part=0.02)
         height = exact.bbox[0, 3] - exact.bbox[0, 1]
         if index % 10 == 9:
-            seen.bbox[0, 3] += 0.3 * height
+            seen.bbox[0, 3] += 0.6 * height
         tracks = tracker.update(index / 5, seen)
         if index % 10 == 9:
             off.append((tracks.foot[0, 1] - exact.bbox[0, 3]) / height)

@@ -158,6 +158,30 @@ def test_a_stop_in_time_tells_the_open_events_unless_the_pipeline_itself_hangs(s
     assert len(sink.results) == results
 
 
+def test_a_stop_takes_no_longer_for_a_sink_that_hangs_at_the_last_events(start):
+    hangs, goes_on = threading.Event(), threading.Event()
+
+    class Hangs(StandIn):
+        def invoke(self, tensor):
+            if hangs.is_set():
+                goes_on.wait()
+            return super().invoke(tensor)
+
+    class Slow(Sink):
+        def end(self, camera, events):
+            goes_on.wait()
+
+    pipeline = Calibrated(Hangs(0.001))
+    (runner,) = start(pipeline, sinks=[Slow()])
+    wait_until(lambda: pipeline.violated_s > 1.2)
+    hangs.set()
+    began_s = time.monotonic()
+    runner.stop()
+    took_s = time.monotonic() - began_s
+    goes_on.set()
+    assert took_s < 2.3
+
+
 def test_a_pipeline_that_failed_on_the_last_frame_tells_no_event_and_one_that_works_again_does(start, monkeypatch):
     monkeypatch.setattr("edge_app.live.runner._FAULT_PAUSE_S", 0.01)
 

@@ -107,6 +107,27 @@ def test_a_box_is_the_mean_of_one_look_of_each_view_and_takes_nothing_from_cut_o
     np.testing.assert_allclose(merged.bbox[0], [222, 100, 262, 200], rtol=1e-6)
 
 
+def test_a_neighbour_whom_the_closer_look_shows_better_takes_no_part_of_somebodys_box():
+    left, right = (100, 100, 140, 200), (114, 100, 154, 200)
+    views = [(found((*left, 0.92), (*right, 0.60)), None), (found((*left, 0.85), (*right, 0.90)), LEFT)]
+    np.testing.assert_allclose(merge_views(views, (1920, 1080)).bbox, [left, right], rtol=1e-6)
+
+
+def test_a_loose_look_or_one_at_half_a_person_does_not_move_the_box():
+    for other in ((100, 100, 140, 150, 0.3), (125, 100, 165, 200, 0.9)):
+        merged = merge_views([(found((100, 100, 140, 200, 0.95)), None), (found(other), LEFT)], (1920, 1080))
+        np.testing.assert_allclose(merged.bbox[0], [100, 100, 140, 200])
+
+
+@pytest.mark.parametrize("score", [0.0, np.nan])
+def test_a_look_without_a_score_changes_no_other(score):
+    person = (100, 100, 140, 200)
+    merged = merge_views([(found((*person, 0.5)), None), (found((101, 101, 141, 201, score)), LEFT)], (500, 300))
+    assert person in {tuple(box) for box in merged.bbox.tolist()}
+    nobody = merge_views([(found((*person, score)), None), (Detections.empty(), LEFT)], (500, 300))
+    np.testing.assert_allclose(nobody.bbox, [person])
+
+
 def test_a_half_person_at_a_seam_gives_way_to_the_whole_one_even_with_the_higher_score():
     merged = merge_views(
         [
