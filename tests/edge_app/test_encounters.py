@@ -11,7 +11,7 @@ from edge_app.tracking.appearance import LENGTH, describe, unknown
 from edge_app.tracking.encounters import Encounters, Known
 from tests.edge_app.test_appearance import BLUE, GREY, RED, looks, picture
 
-FPS = 8.0
+FPS = 10.0
 GREEN = (60, 160, 60)
 
 
@@ -21,7 +21,7 @@ def turn_round(described=True, upper=(RED, BLUE), restart_at=None):
     Returns their ids before and after.
     """
     tracker = Tracker(TrackerConfig(), 0.35)
-    steps = np.concatenate([np.arange(0, 90, 10), np.arange(84, 0, -10)])
+    steps = np.concatenate([np.arange(0, 90, 12), np.arange(83, 0, -12)])
     ids = []
     for frame, step in enumerate(steps):
         if frame == restart_at:
