@@ -11,17 +11,16 @@ from edge_app.tracking.appearance import LENGTH, describe, unknown
 from edge_app.tracking.encounters import Encounters, Known
 from tests.edge_app.test_appearance import BLUE, GREY, RED, looks, picture
 
-FPS = 10.0
 GREEN = (60, 160, 60)
 
 
-def turn_round(described=True, upper=(RED, BLUE), restart_at=None):
+def turn_round(described=True, upper=(RED, BLUE), restart_at=None, fps=8.0, step_px=10):
     """Two people walk towards each other, stand one before the other for a moment, and go back where they came from.
 
     Returns their ids before and after.
     """
     tracker = Tracker(TrackerConfig(), 0.35)
-    steps = np.concatenate([np.arange(0, 90, 12), np.arange(83, 0, -12)])
+    steps = np.concatenate([np.arange(0, 90, step_px), np.arange(84, 0, -step_px)])
     ids = []
     for frame, step in enumerate(steps):
         if frame == restart_at:
@@ -32,7 +31,7 @@ def turn_round(described=True, upper=(RED, BLUE), restart_at=None):
         # Of two who stand one before the other the detector finds the nearer one only.
         shown = boxes[1:] if abs(places[0] - places[1]) < 60 else boxes
         appearance = describe(image, shown) if described else None
-        tracks = tracker.update(frame / FPS, Detections(shown, np.full(len(shown), 0.9, np.float32), appearance))
+        tracks = tracker.update(frame / fps, Detections(shown, np.full(len(shown), 0.9, np.float32), appearance))
         feet = tracks.foot[:, 0]
         ids.append([int(tracks.id[np.abs(feet - place - 20).argmin()]) if len(feet) else 0 for place in places])
     return ids[4], ids[-1]
@@ -45,9 +44,13 @@ def test_people_who_meet_and_turn_round_keep_their_ids(upper):
     assert after == before
 
 
+# So fast that motion alone exchanges them.
+FAST = {"fps": 10.0, "step_px": 12}
+
+
 def test_looks_after_the_encounter_alone_mend_what_motion_exchanged(monkeypatch):
     monkeypatch.setattr(tracker_module, "_SOMEBODY_ELSE", np.inf)
-    before, after = turn_round()
+    before, after = turn_round(**FAST)
     assert sorted(before) == [1, 2]
     assert after == before
 
@@ -56,7 +59,7 @@ def test_looks_after_the_encounter_alone_mend_what_motion_exchanged(monkeypatch)
 def test_without_that_they_would_exchange_them(monkeypatch, described):
     monkeypatch.setattr(tracker_module, "_SOMEBODY_ELSE", np.inf)
     monkeypatch.setattr(Encounters, "exchanged", lambda *_: [])
-    before, after = turn_round(described)
+    before, after = turn_round(described, **FAST)
     assert sorted(before) == [1, 2]
     assert after == before[::-1]
 
@@ -64,7 +67,7 @@ def test_without_that_they_would_exchange_them(monkeypatch, described):
 @pytest.mark.parametrize("restart_at", [8, 12])
 def test_a_restart_in_between_changes_nothing(monkeypatch, restart_at):
     monkeypatch.setattr(tracker_module, "_SOMEBODY_ELSE", np.inf)
-    assert turn_round(restart_at=restart_at) == turn_round()
+    assert turn_round(restart_at=restart_at, **FAST) == turn_round(**FAST)
 
 
 def test_encounters_outlive_a_restart():
