@@ -135,7 +135,7 @@ class MotionState:
         """
         position, variance = measured.middles()
         innovation = position - self.position[rows]
-        total = self.var_pp[rows] + _frames_alike(step_s) * variance
+        total = self.var_pp[rows] + frames_alike(step_s) * variance
         if doubts:
             innovation = _believed(innovation, total)
         gain_p, gain_v = self.var_pp[rows] / total, self.var_pv[rows] / total
@@ -225,7 +225,7 @@ def boxes_of(position: FloatArray, aspect: FloatArray) -> FloatArray:
     return boxes
 
 
-def _frames_alike(step_s: float) -> float:
+def frames_alike(step_s: float) -> float:
     """Return how many boxes of a row, ``step_s`` seconds apart, say as much together as one with an error of its own.
 
     It is (1 + r) / (1 - r) where errors correlate by r from frame to frame (first-order autoregression; Bartlett, J. R.

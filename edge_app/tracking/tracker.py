@@ -15,7 +15,7 @@ from edge_app.tracking.appearance import Appearance, appearance_cost, blend, unk
 from edge_app.tracking.association import assign, association_cost
 from edge_app.tracking.between import is_between
 from edge_app.tracking.encounters import Encounters, Known
-from edge_app.tracking.motion import Measurements, MotionState, boxes_of
+from edge_app.tracking.motion import Measurements, MotionState, boxes_of, frames_alike
 from edge_app.tracking.trace import Trace
 
 # A tentative track that misses this many frames was a false detection.
@@ -34,8 +34,9 @@ _SAME_FOOT, _SAME_HEAD, _PART = 0.05, 0.1, 0.75
 # close pairs rose from 0.537 to 0.559 with it and with the rule for boxes between two people; IDF1 stayed at 0.57.
 _LOST_S, _SOMEBODY_ELSE = 0.3, 5.0
 # The filter takes a person's boxes for alike over a while, and does not follow them everywhere. Where they are not
-# alike its variances are far too large; this part of them suits both (stated errors in docs/distances.md).
-_STATED = 0.4
+# alike its variances are far too large; this part of them at least is stated, which suits both, and the more of them
+# the fewer frames there are that could be alike (stated errors in docs/distances.md).
+_STATED, _STATED_BY_FRAMES = 0.4, -0.8
 # Weight of a new detection in the smoothed width-to-height ratio of a track.
 _ASPECT_GAIN = 0.2
 _ARRAYS = (
@@ -295,7 +296,8 @@ class Tracker:
         rows = rows[np.argsort(self._id[rows])]
         foot = self._motion.foot[rows]
         bbox = self._boxes(rows).astype(np.float32)
-        foot_cov = _STATED * self._motion.foot_cov[rows]
+        stated = max(_STATED, frames_alike(self._step_s) ** _STATED_BY_FRAMES)
+        foot_cov = stated * self._motion.foot_cov[rows]
         unseen_s = time_s - self._seen_s[rows]
         present = unseen_s <= self._config.coast_s
         return Tracks(self._id[rows], bbox, self._score[rows], foot, foot_cov, unseen_s == 0, present)
