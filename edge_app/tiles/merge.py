@@ -67,10 +67,10 @@ def merge_views(views: Sequence[tuple[Detections, Optional[Tile]]], image_size: 
         inside = shared / np.maximum(np.minimum(area[rest], area[index]), 1e-9)
         limit = np.where(cut[rest], _CUT_INSIDE, _PART_INSIDE)
         keep[rest[(iou > SAME_IOU) | (inside > limit)]] = False
-        same = rest[(iou > _SAME_PLACE_IOU) & ~cut[rest] & (weight[rest] > 0)]
-        if len(same) > 0 and not cut[index] and weight[index] > 0:
+        is_same = (iou > _SAME_PLACE_IOU) & ~cut[rest] & (weight[rest] > 0)
+        if is_same.any() and not cut[index] and weight[index] > 0:
             # Of each view the box that lies best; others there are somebody else's, or parts.
-            same = same[np.argsort(-iou[np.searchsorted(rest, same)], kind="stable")]
+            same = rest[is_same][np.argsort(-iou[is_same], kind="stable")]
             looks = np.append(index, same[np.unique(view[same], return_index=True)[1]])
             share = weight[looks] / weight[looks].sum()
             merged[index] = share @ bbox[looks]
