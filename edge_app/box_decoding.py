@@ -1,18 +1,26 @@
-"""From raw heads to boxes: decoding and non-maximum suppression, for models without the post-process operator."""
+"""From raw heads to people: decoding, non-maximum suppression, and one box out of the many that show a person."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_app.box_overlap import shared_area
-from edge_app.records import FloatArray, IntArray
+from edge_app.box_overlap import iou_matrix
+from edge_app.records import BoolArray, FloatArray, IntArray
 
 # Scales of ty, tx, th, tw in the TF Object Detection API's faster_rcnn_box_coder.
 SCALES = (10.0, 10.0, 5.0, 5.0)
 # IoU above which the weaker of two boxes is dropped. Fitted anchors stand closer together than the pretrained ones:
 # 0.5 gave AP50 0.374 on composed scenes held out from training, 0.6 (the OD API's) 0.366, 0.4 0.369.
 NMS_IOU = 0.5
+# A person's box is the mean of those that overlap the surest one at least this much, weighted by their scores. In four
+# times 200 scenes composed of COCO128 AP rose so from 0.139, 0.134, 0.157, 0.148 to 0.143, 0.137, 0.161, 0.153; 0.6,
+# 0.7 and weights that fall with the distance gave the same within 0.001.
+_SAME_PLACE_IOU = 0.65
+# Boxes under this score, and those after so many surer ones, are not looked at: in 95 of 100 such pictures fewer than
+# 315 have the score, in 95 of 100 of COCO128 fewer than 164.
+LOWEST_SCORE = 0.02
+MOST_BOXES = 200
 
 
 def decode_boxes(encodings: NDArray[np.floating], anchors: FloatArray) -> FloatArray:
@@ -27,14 +35,52 @@ def decode_boxes(encodings: NDArray[np.floating], anchors: FloatArray) -> FloatA
 def non_maximum_suppression(
     boxes: FloatArray, scores: NDArray[np.floating], *, iou: float = NMS_IOU, most: int = 100
 ) -> IntArray:
-    """Return the rows of the (N, 4) boxes to keep, best first: greedy, no two with a larger IoU than ``iou``."""
-    order = np.argsort(-scores, kind="stable")
-    area = np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0.0), axis=1)
+    """Return the rows of the (N, 4) boxes to keep, best first: greedy, no two with a larger IoU than ``iou``.
+
+    Equal scores are taken in an order that depends on the boxes alone, not on that of the rows.
+    """
+    order = _best_first(boxes, scores)
+    boxes = boxes[order]
+    return order[_not_suppressed(iou_matrix(boxes, boxes) > iou, most)]
+
+
+def one_box_each(
+    boxes: FloatArray, scores: NDArray[np.floating], *, lowest: float = 0.0
+) -> tuple[FloatArray, NDArray[np.floating]]:
+    """Return the (M, 4) boxes and (M,) scores of people, best first, out of the (N, 4) boxes of a model's anchors.
+
+    Many anchors show the same person, each a little off in its own way: the surest one says that there is somebody, and
+    the mean of those that lie where it lies says where.
+
+    Args:
+        boxes: corners, both xyxy or both yxyx; rows that are not finite are left out.
+        scores: of each box.
+        lowest: score that the surest box of a person must have.
+    """
+    sound = np.isfinite(scores) & np.isfinite(boxes).all(axis=1)
+    boxes, scores = boxes[sound], scores[sound]
+    order = _best_first(boxes, scores)
+    boxes, scores = boxes[order], scores[order]
+    sure = int(np.count_nonzero(scores >= lowest))
+    overlap = iou_matrix(boxes[:sure], boxes)
+    kept = _not_suppressed(overlap[:, :sure] > NMS_IOU, sure)
+    share = (overlap[kept] >= _SAME_PLACE_IOU) * scores.astype(np.float64)
+    # Boxes without an area overlap nothing, not even themselves.
+    share[np.arange(len(kept)), kept] = np.maximum(scores[kept], 1e-9)
+    return (share @ boxes) / share.sum(axis=1, keepdims=True), scores[kept]
+
+
+def _best_first(boxes: FloatArray, scores: NDArray[np.floating]) -> IntArray:
+    """Return the rows by falling score, equal ones in an order that depends on the boxes alone, not on the rows'."""
+    return np.lexsort((*boxes.T, -scores))
+
+
+def _not_suppressed(rivals: BoolArray, most: int) -> IntArray:
+    """Return the rows, in their order, that no row kept before them rivals."""
+    out = np.zeros(len(rivals), np.bool_)
     kept: list[int] = []
-    while len(order) and len(kept) < most:
-        best, order = order[0], order[1:]
-        kept.append(int(best))
-        shared = shared_area(boxes[order], boxes[best])
-        union = area[order] + area[best] - shared
-        order = order[shared <= iou * np.maximum(union, 1e-12)]
+    for row in range(len(rivals)):
+        if not out[row] and len(kept) < most:
+            kept.append(row)
+            out |= rivals[row]
     return np.array(kept, np.int64)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from edge_app.records import BoxArray, FloatArray, IntArray
@@ -9,22 +11,29 @@ from edge_app.records import BoxArray, FloatArray, IntArray
 
 def iou_matrix(a: FloatArray, b: FloatArray) -> FloatArray:
     """Return the (N, M) intersection over union of (N, 4) and (M, 4) boxes, both xyxy or both yxyx."""
-    intersection = shared_area(a[:, None], b[None])
-    area_a = (a[:, 2:] - a[:, :2]).prod(axis=1)
-    area_b = (b[:, 2:] - b[:, :2]).prod(axis=1)
-    return intersection / np.maximum(area_a[:, None] + area_b[None] - intersection, 1e-12)
+    shared = shared_area(a[:, None], b[None])
+    area_a, area_b = ((boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (a, b))
+    union = area_a[:, None] + area_b[None] - shared
+    iou: FloatArray = shared / np.maximum(union, 1e-12)
+    return iou
 
 
 def shared_area(a: FloatArray | BoxArray, b: FloatArray | BoxArray) -> FloatArray:
     """Return the areas that boxes (..., 4), all xyxy or all yxyx, have in common, one by one or broadcast."""
-    size = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
-    area: FloatArray = np.maximum(size, 0.0).prod(axis=-1)
+    # Edge by edge: an axis of length two at the end makes NumPy several times slower.
+    area: FloatArray = _shared_edge(a, b, 0) * _shared_edge(a, b, 1)
     return area
+
+
+def _shared_edge(a: Any, b: Any, axis: int) -> Any:
+    return np.maximum(np.minimum(a[..., axis + 2], b[..., axis + 2]) - np.maximum(a[..., axis], b[..., axis]), 0.0)
 
 
 def touching_pairs(boxes: FloatArray) -> tuple[IntArray, IntArray]:
     """Return the rows of those pairs of (N, 4) boxes that have an area in common, the lower row first."""
-    low, high = boxes[:, None, :2] < boxes[None, :, 2:], boxes[None, :, :2] < boxes[:, None, 2:]
-    first, second = np.nonzero((low & high).all(axis=2))
+    x_min, y_min, x_max, y_max = boxes.T
+    # Row i begins before row j ends; two touch where both do.
+    begins = (x_min[:, None] < x_max) & (y_min[:, None] < y_max)
+    first, second = np.nonzero(begins & begins.T)
     each = first < second
     return first[each], second[each]

@@ -36,6 +36,11 @@ class OutputSpec(_Strict):
     """Position of each output among the interpreter's output tensors.
 
     ``boxes`` (1, N, 4) normalised ymin, xmin, ymax, xmax; ``classes`` and ``scores`` (1, N); ``count`` (1,).
+
+    Attributes:
+        max_detections: N.
+        suppressed: the model did non-maximum suppression; else several rows show one person, and the device makes one
+            box of them.
     """
 
     boxes: int
@@ -43,6 +48,7 @@ class OutputSpec(_Strict):
     scores: int
     count: int
     max_detections: int = Field(gt=0)
+    suppressed: bool = True
 
 
 class AnchorSpec(_Strict):

@@ -22,6 +22,7 @@ from training.commands import (  # noqa: E402
     fetch_pretrained,
     import_config,
     operators,
+    post_process,
     quantize,
     train,
 )
@@ -52,6 +53,7 @@ for command in (
     train,
     export,
     quantize,
+    post_process,
     operators,
     compile_model,
     bundle,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Optional
 
@@ -23,7 +23,13 @@ _SOURCE = click.option(
 )
 _OUT = click.option("--out", type=_FILE, required=True, help=".tflite file to write; its manifest goes beside it")
 _MOST = click.option(
-    "--max-detections", type=click.IntRange(1, 100), default=40, show_default=True, help="rows of the outputs"
+    "--max-detections", type=click.IntRange(1, 400), help="rows of the outputs; default: 200, with --suppress 40"
+)
+_SUPPRESS = click.option(
+    "--suppress",
+    is_flag=True,
+    help="let the model itself drop boxes that overlap (non-maximum suppression), for programs that don't; edge_app "
+    "makes one better box of them",
 )
 _LICENSE = click.option(
     "--license",
@@ -45,6 +51,7 @@ def fetch_pretrained(out: Path) -> None:
 @_SOURCE
 @_OUT
 @_MOST
+@_SUPPRESS
 @click.option(
     "--image-size", type=click.IntRange(96, 640), help="side of the input, pixels, with --out NAME.keras; default: kept"
 )
@@ -55,7 +62,8 @@ def fetch_pretrained(out: Path) -> None:
 def export(
     weights: Optional[Path],
     out: Path,
-    max_detections: int,
+    max_detections: Optional[int],
+    suppress: bool,
     image_size: Optional[int],
     without_anchors: str,
     license_name: str,
@@ -78,13 +86,14 @@ def export(
         _carry_on(weights, out)
         click.echo(out)
     else:
-        _convert(weights, out, "float", "float32", True, max_detections, license_name)
+        _convert(weights, out, "float", "float32", True, (max_detections, suppress), license_name)
 
 
 @click.command()
 @_SOURCE
 @_OUT
 @_MOST
+@_SUPPRESS
 @click.option(
     "--method",
     type=click.Choice(["full-integer", "dynamic-range", "float16", "qat"]),
@@ -102,7 +111,8 @@ def export(
 def quantize(
     weights: Optional[Path],
     out: Path,
-    max_detections: int,
+    max_detections: Optional[int],
+    suppress: bool,
     method: Any,
     input_type: Any,
     representative: Optional[Path],
@@ -131,7 +141,7 @@ def quantize(
         method,
         chosen,
         not per_tensor,
-        max_detections,
+        (max_detections, suppress),
         license_name,
         representative,
         pictures,
@@ -237,13 +247,54 @@ def evaluate(
     click.echo(json.dumps(asdict(scores), indent=2) if as_json else _table(model, scores))
 
 
+@click.command("post-process")
+@click.argument("model", type=_FILE)
+@_OUT
+@_MOST
+@_SUPPRESS
+def post_process(model: Path, out: Path, max_detections: Optional[int], suppress: bool) -> None:
+    """Give the .tflite MODEL, which has a manifest, the post-process that is made now; the network stays as it is.
+
+    Models that were made before this command was suppress overlapping boxes themselves, and look at every anchor for
+    each row: that takes longer, and boxes are less exact.
+    """
+    from edge_app.manifest import load_manifest, manifest_path, sha256_of  # noqa: PLC0415 - keeps --help quick
+
+    manifest = load_manifest(model) if model.is_file() else None
+    if manifest is None:
+        raise UserError(f"there is no model {model} with a manifest beside it; give a .tflite that 'quantize' made")
+    if manifest.compiled is not None:
+        raise UserError(f"{model} is compiled, and the compiler's files are not changed; give the model it was made of")
+    start_tensorflow()
+    from training.export.post_process import change_post_process  # noqa: PLC0415 - brings TensorFlow
+
+    options = _post_process(max_detections, suppress)
+    content = change_post_process(model.read_bytes(), options)
+    try:
+        out.write_bytes(content)
+        changed = {"max_detections": options.max_detections, "suppressed": options.suppresses}
+        outputs = manifest.outputs.model_copy(update=changed)
+        named = {"name": out.stem, "file": out.name, "sha256": sha256_of(out), "outputs": outputs}
+        manifest.model_copy(update=named).write(manifest_path(out))
+    except OSError as error:
+        raise UserError(f"{out} cannot be written ({error.strerror}); give another --out") from error
+    click.echo(out)
+
+
+def _post_process(max_detections: Optional[int], suppress: bool) -> Any:
+    from training.export.post_process import PostProcess  # noqa: PLC0415 - keeps --help quick
+
+    made = PostProcess.suppressing() if suppress else PostProcess()
+    return made if max_detections is None else replace(made, max_detections=max_detections)
+
+
 def _convert(
     weights: Optional[Path],
     out: Path,
     method: Any,
     input_type: Any,
     per_channel: bool,
-    max_detections: int,
+    rows: tuple[Optional[int], bool],
     license_name: str,
     representative: Optional[Path] = None,
     pictures: int = 0,
@@ -264,7 +315,6 @@ def _convert(
     start_tensorflow()
     from training.export.convert import Conversion, convert, stayed_float  # noqa: PLC0415 - brings TensorFlow
     from training.export.operators import count_operators, format_operators, read_operators  # noqa: PLC0415
-    from training.export.post_process import PostProcess  # noqa: PLC0415
     from training.model.ssdlite import anchors_of  # noqa: PLC0415
     from training.provenance import training_data_of  # noqa: PLC0415
     from training.quantization.blocks import is_quantized, precision_of  # noqa: PLC0415
@@ -274,7 +324,7 @@ def _convert(
     _, height, width, _ = model.inputs[0].shape
     if is_quantized(model):
         per_channel = precision_of(model).per_channel
-    conversion = Conversion(method, input_type, per_channel, PostProcess(max_detections), strict)
+    conversion = Conversion(method, input_type, per_channel, _post_process(*rows), strict)
     bar = tqdm(total=len(chosen), unit="picture", desc="calibrating", disable=None if chosen else True)
 
     def inputs() -> Any:

@@ -60,7 +60,12 @@ def write_model(
         sha256=sha256_of(path),
         input=InputSpec(width=size[0], height=size[1], dtype=conversion.input_type, resize=resize),
         outputs=OutputSpec(
-            boxes=0, classes=1, scores=2, count=3, max_detections=conversion.post_process.max_detections
+            boxes=0,
+            classes=1,
+            scores=2,
+            count=3,
+            max_detections=conversion.post_process.max_detections,
+            suppressed=conversion.post_process.suppresses,
         ),
         labels=("person",),
         person_class=0,

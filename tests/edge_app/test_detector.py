@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge_app.box_overlap import iou_matrix
 from edge_app.config import DEFAULT_MODEL, SAMPLE, ModelConfig
 from edge_app.detector import TFLiteDetector, at_once, detect, load_detector, scale_to_dtype
 from edge_app.errors import UserError
-from edge_app.manifest import InputSpec, manifest_path
+from edge_app.manifest import InputSpec, load_manifest, manifest_path
 from edge_app.source import VideoFile
 
 THIRD_PARTY = Path("../shared/data/models/coco_ssd_mobilenet_v1_1.0_quant_2018_06_29.tflite")
@@ -98,6 +99,45 @@ def test_two_far_people_side_by_side_stay_two():
         "count": np.array([2], np.float32),
     }
     assert len(detect(fake_detector(outputs), PICTURE)) == 2
+
+
+ONE_PERSON_TWICE = {
+    "boxes": np.array([[[0.1, 0.2, 0.5, 0.3], [0.1, 0.2, 0.5, 0.31]]], np.float32),
+    "classes": np.zeros((1, 2), np.float32),
+    "scores": np.array([[0.6, 0.3]], np.float32),
+    "count": np.array([2], np.float32),
+}
+
+
+@pytest.mark.parametrize("suppressed", [None, False, True])
+def test_several_rows_of_one_person_become_one_box_unless_the_model_has_told_them_apart(suppressed):
+    manifest = None
+    if suppressed is not None:
+        manifest = load_manifest(DEFAULT_MODEL)
+        assert manifest is not None
+        outputs = manifest.outputs.model_copy(update={"suppressed": suppressed})
+        taken = InputSpec(width=300, height=300, dtype="uint8")
+        manifest = manifest.model_copy(update={"outputs": outputs, "input": taken})
+    interpreter = FakeInterpreter(ONE_PERSON_TWICE, TF1)
+    found = detect(TFLiteDetector([interpreter], "fake", ModelConfig(path=Path("fake.tflite")), manifest), PICTURE)
+    if suppressed:
+        assert len(found) == 2
+    else:
+        np.testing.assert_allclose(found.bbox, [[128, 48, 192 + 6.4 / 3, 240]], rtol=1e-6)
+        np.testing.assert_allclose(found.score, [0.6])
+
+
+def test_the_released_model_leaves_it_to_the_device_to_tell_people_apart():
+    manifest = load_manifest(DEFAULT_MODEL)
+    assert manifest is not None
+    assert not manifest.outputs.suppressed
+    frame = next(iter(VideoFile(SAMPLE / "pets_s2l1_excerpt.mp4"))).image
+    detector = load_detector(ModelConfig())
+    tensor, geometry = detector.preprocess(frame)
+    outputs = detector.invoke(tensor)
+    people = detector.decode(outputs, geometry)
+    assert outputs[3] > 2 * len(people) > 0
+    assert (iou_matrix(people.bbox, people.bbox)[~np.eye(len(people), dtype=bool)] < 0.6).all()
 
 
 def test_quantised_outputs_are_dequantised():

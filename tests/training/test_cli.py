@@ -30,6 +30,8 @@ def training(*arguments):
         (["quantize", "--out", "x.tflite", "--representative", "tests/edge_app"], "holds 0 pictures"),
         (["evaluate", "--model", "none.tflite", "--data", "none.json"], "none.json do not exist"),
         (["operators", "none.tflite"], "none.tflite cannot be read"),
+        (["post-process", "none.tflite", "--out", "x.tflite"], "there is no model none.tflite with a manifest"),
+        (["post-process", DEFAULT_MODEL, "--out", "no/folder/x.tflite"], "x.tflite cannot be written"),
         (["evaluate", "--model", "none.tflite", "--data", LABELS], "none.tflite does not exist"),
         (["evaluate", "--model", "none.keras", "--data", LABELS], "none.keras is not a Keras model"),
         (["evaluate", "--model", "none.pb", "--data", LABELS], "none.pb does not exist"),

@@ -2,14 +2,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from edge_app.box_decoding import LOWEST_SCORE, NMS_IOU
+from edge_app.box_overlap import iou_matrix
 from edge_app.config import DEFAULT_MODEL, ModelConfig
 from edge_app.detector import detect, load_detector
 from edge_app.errors import UserError
 from edge_app.manifest import load_manifest, manifest_path
+from training.commands import post_process
 from training.evaluation.predictors import load_predictor
 from training.export.convert import Conversion, convert
 from training.export.operators import PUBLISHED, count_operators, format_operators, read_operators
+from training.export.post_process import PostProcess, change_post_process
 from training.export.representative import model_inputs, representative_pictures
 
 NETWORK = {
@@ -83,6 +88,46 @@ def test_outputs_in_the_tf2_order_give_the_same_boxes(exported, street_frame, tm
     assert len(first) > 0
     np.testing.assert_array_equal(first.bbox, second.bbox)
     np.testing.assert_array_equal(first.score, second.score)
+
+
+def test_another_post_process_leaves_the_network_as_it_is(exported, pretrained_model, street_frame, tmp_path):
+    conversion = Conversion("float", "float32", post_process=PostProcess.suppressing())
+    suppressing = convert(pretrained_model, conversion)
+    assert change_post_process(suppressing, PostProcess()) == exported["float"].read_bytes()
+    path = tmp_path / "suppressing.tflite"
+    path.write_bytes(suppressing)
+    detector = load_detector(ModelConfig(path=path))
+    tensor, _ = detector.preprocess(street_frame)
+    boxes, _, scores, count = detector.invoke(tensor)
+    assert boxes.shape == (40, 4)
+    assert scores[:count].min() >= np.float32(LOWEST_SCORE)
+    overlap = iou_matrix(boxes[:count], boxes[:count])[~np.eye(count, dtype=bool)]
+    assert 0 < overlap.max() <= NMS_IOU
+
+
+def test_only_a_detector_has_a_post_process_to_change(exported):
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    model = flatbuffer_utils.read_model(str(exported["float"]))
+    model.subgraphs[0].operators = model.subgraphs[0].operators[:-1]
+    content = bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+    with pytest.raises(UserError, match="does not end in TFLite_Detection_PostProcess"):
+        change_post_process(content, PostProcess())
+
+
+def test_the_command_changes_a_model_and_its_manifest(tmp_path):
+    before, after = load_manifest(DEFAULT_MODEL), tmp_path / "people.tflite"
+    done = CliRunner().invoke(post_process, [str(DEFAULT_MODEL), "--out", str(after), "--suppress"])
+    assert done.exit_code == 0, done.output
+    manifest = load_manifest(after)
+    assert before is not None
+    assert manifest is not None
+    assert (manifest.outputs.max_detections, manifest.outputs.suppressed) == (40, True)
+    assert manifest.anchors == before.anchors
+    again = tmp_path / DEFAULT_MODEL.name
+    assert CliRunner().invoke(post_process, [str(after), "--out", str(again)]).exit_code == 0
+    assert again.read_bytes() == DEFAULT_MODEL.read_bytes()
+    assert load_manifest(again) == before
 
 
 def test_the_released_model_is_what_its_manifest_says():

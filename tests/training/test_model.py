@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge_app.box_decoding import decode_boxes, non_maximum_suppression
+from edge_app.box_decoding import decode_boxes, non_maximum_suppression, one_box_each
 from training.model.anchors import AnchorGenerator
 from training.model.backbone import divisible_channels
 from training.model.box_coder import decode, encode
@@ -51,6 +51,48 @@ def test_suppression_keeps_touching_people_and_drops_the_same_one_twice():
     twice = np.array([[0.0, 0.0, 1.0, 1.0], [0.0, 0.0, 1.0, 0.82], [0.0, 0.0, 1.0, 0.5]])
     assert non_maximum_suppression(twice, np.array([0.9, 0.8, 0.7])).tolist() == [0, 2]
     assert non_maximum_suppression(np.zeros((0, 4)), np.zeros(0)).tolist() == []
+    many = np.arange(5)[:, None] + np.array([[0.0, 0.0, 0.5, 0.5]])
+    assert non_maximum_suppression(many, np.arange(5.0), most=2).tolist() == [4, 3]
+
+
+def test_the_box_of_a_person_is_the_mean_of_those_that_lie_there():
+    boxes = np.array(
+        [
+            [0.0, 0.0, 10.0, 20.0],  # the surest one
+            [0.0, 4.0, 10.0, 20.0],  # there too: IoU 0.8
+            [0.0, 0.0, 10.0, 12.0],  # a part of the same person, IoU 0.6: neither somebody else nor in the mean
+            [50.0, 0.0, 60.0, 20.0],  # somebody else
+            [50.0, 0.0, 60.0, 21.0],  # too weak to be somebody, but it says where
+        ]
+    )
+    scores = np.array([0.8, 0.4, 0.3, 0.6, 0.1])
+    found, of_found = one_box_each(boxes, scores, lowest=0.2)
+    np.testing.assert_allclose(found, [[0, 4 / 3, 10, 20], [50, 0, 60, 20 + 1 / 7]])
+    assert of_found.tolist() == [0.8, 0.6]
+
+
+def test_the_mean_depends_on_no_order_of_rows_even_where_scores_are_equal():
+    rng = np.random.default_rng(5)
+    corner = np.repeat(rng.uniform(0, 300, (12, 2)), 6, axis=0) + rng.normal(0, 2, (72, 2))
+    size = np.array([30.0, 80.0])
+    boxes = np.concatenate([corner, corner + size], axis=1)
+    scores = rng.integers(1, 4, 72) / np.float32(4)
+    found, of_found = one_box_each(boxes, scores)
+    assert len(found) >= 12
+    for _ in range(5):
+        order = rng.permutation(72)
+        again, of_again = one_box_each(boxes[order], scores[order])
+        np.testing.assert_array_equal(again, found)
+        np.testing.assert_array_equal(of_again, of_found)
+
+
+def test_boxes_that_are_no_numbers_or_have_no_area_spoil_nobody_else():
+    boxes = np.array([[0.0, 0, 10, 20], [np.nan, 0, 10, 20], [0, 0, 10, 20], [40, 40, 40, 40]])
+    found, of_found = one_box_each(boxes, np.array([0.8, 0.9, np.nan, 0.5]))
+    assert found.tolist() == [[0, 0, 10, 20], [40, 40, 40, 40]]
+    assert of_found.tolist() == [0.8, 0.5]
+    nobody, of_nobody = one_box_each(np.zeros((0, 4)), np.zeros(0))
+    assert (nobody.shape, of_nobody.shape) == ((0, 4), (0,))
 
 
 def test_the_network_has_the_published_feature_maps_and_anchor_count():

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_app.bench.hog import HogDetector
-from edge_app.box_decoding import decode_boxes, non_maximum_suppression
+from edge_app.box_decoding import LOWEST_SCORE, MOST_BOXES, decode_boxes, one_box_each
 from edge_app.calibration import load_camera
 from edge_app.config import ModelConfig
 from edge_app.detector import Detector, detect, load_detector
@@ -23,8 +23,6 @@ from edge_app.tiles.tiled_detector import TiledDetector
 Predictor = Callable[[Image], Detections]
 RawHeads = Callable[[NDArray[np.float32]], tuple[Any, Any]]
 
-# Boxes under this score are noise in every metric, and a frozen model hands out almost none above rank 100.
-_LOWEST_SCORE = 0.01
 _PERSON_COLUMN = 1
 OPENCV_HOG = "opencv-hog"
 
@@ -90,14 +88,15 @@ def predict_raw(
     mode: ResizeMode,
     zero_point: float = 127.5,
 ) -> Detections:
-    """Run raw heads on one BGR picture and decode them: sigmoid scores, suppression at the pipeline's IoU."""
+    """Run raw heads on one BGR picture and decode them: sigmoid scores, then what the device does."""
     pixels, geometry = resize_to_input(image, size[0], size[1], mode)
     encodings, logits = heads(((pixels.astype(np.float32) - zero_point) / 127.5)[None])
     scores = 1.0 / (1.0 + np.exp(-np.asarray(logits, np.float64)[0, :, _PERSON_COLUMN]))
-    candidates = np.flatnonzero(scores >= _LOWEST_SCORE)
+    candidates = np.argsort(-scores, kind="stable")[:MOST_BOXES]
+    candidates = candidates[scores[candidates] >= LOWEST_SCORE]
     boxes = decode_boxes(np.asarray(encodings)[0].reshape(-1, 4)[candidates], anchors[candidates])
-    kept = non_maximum_suppression(boxes, scores[candidates])
-    return Detections(geometry.boxes_to_source(boxes[kept]), scores[candidates][kept].astype(np.float32))
+    bbox, score = one_box_each(geometry.boxes_to_source(boxes).astype(np.float64), scores[candidates])
+    return Detections(bbox.astype(np.float32), score.astype(np.float32))
 
 
 def _frozen_graph(path: Path, resize: ResizeMode) -> Predictor:

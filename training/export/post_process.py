@@ -1,4 +1,4 @@
-"""Appends the detection post-process operator to a raw two-output TensorFlow Lite model."""
+"""The detection post-process operator: appended to a raw TensorFlow Lite model, or changed in a whole one."""
 
 from __future__ import annotations
 
@@ -8,27 +8,44 @@ from typing import Any
 import numpy as np
 from flatbuffers import flexbuffers
 
-from edge_app.box_decoding import NMS_IOU, SCALES
+from edge_app.box_decoding import LOWEST_SCORE, MOST_BOXES, NMS_IOU, SCALES
+from edge_app.errors import UserError
 from edge_app.records import FloatArray
 
 OPERATOR = "TFLite_Detection_PostProcess"
-# A score under which nothing is kept before suppression; the device's threshold decides later.
-_NMS_SCORE_THRESHOLD = 1e-8
+# Rows where the model suppresses: people, not anchors.
+_MOST_PEOPLE = 40
 
 
 @dataclass(frozen=True)
 class PostProcess:
     """Options of the operator.
 
+    Its time on a board's CPU grows with the rows times the anchors over the score: every row is compared with all of
+    them (10 to 100 rows of 1,917 anchors cost 17 ms on a Cortex-A53 where no score is asked for). So anchors that show
+    nobody are kept out.
+
     Attributes:
-        max_detections: rows of its outputs; on a Cortex-A53 every ten cost about 2 ms, so no more than a scene needs.
-        iou: of non-maximum suppression.
+        max_detections: rows of its outputs.
+        iou: of non-maximum suppression; 1 suppresses nothing, the device makes one box of those that show a person.
+        lowest_score: of an anchor that is looked at.
         classes: without the background.
     """
 
-    max_detections: int = 40
-    iou: float = NMS_IOU
+    max_detections: int = MOST_BOXES
+    iou: float = 1.0
+    lowest_score: float = LOWEST_SCORE
     classes: int = 1
+
+    @classmethod
+    def suppressing(cls, max_detections: int = _MOST_PEOPLE) -> PostProcess:
+        """Return options with which no two rows show one person, for programs that do not tell them apart."""
+        return cls(max_detections, NMS_IOU)
+
+    @property
+    def suppresses(self) -> bool:
+        """Whether no two rows show one person."""
+        return self.iou < 1.0
 
 
 def append_post_process(content: bytes, anchors: FloatArray, options: PostProcess) -> bytes:
@@ -59,8 +76,7 @@ def append_post_process(content: bytes, anchors: FloatArray, options: PostProces
     buffer.data = np.frombuffer(np.ascontiguousarray(anchors, "<f4").tobytes(), np.uint8)
     model.buffers.append(buffer)
     anchor_tensor = add_tensor("anchors", list(anchors.shape), len(model.buffers) - 1)
-    rows = options.max_detections
-    shapes = {"boxes": [1, rows, 4], "classes": [1, rows], "scores": [1, rows], "count": [1]}
+    shapes = _output_shapes(options.max_detections)
     outputs = [add_tensor(name, shape) for name, shape in shapes.items()]
 
     code = schema.OperatorCodeT()
@@ -78,6 +94,33 @@ def append_post_process(content: bytes, anchors: FloatArray, options: PostProces
     # The converter's signature names the raw outputs, which are outputs no more; old runtimes crash on stale ones.
     model.signatureDefs = []
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+
+
+def change_post_process(content: bytes, options: PostProcess) -> bytes:
+    """Give the operator of a whole model other options; the network, anchors, scales and classes stay.
+
+    Raises:
+        UserError: the model is no detector with the operator at its end.
+    """
+    from tensorflow.lite.tools import flatbuffer_utils  # noqa: PLC0415 - heavy
+
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
+    graph = model.subgraphs[0]
+    operator = graph.operators[-1]
+    if model.operatorCodes[operator.opcodeIndex].customCode not in (OPERATOR, OPERATOR.encode()):
+        raise UserError(f"the model does not end in {OPERATOR}; give a detector that 'export' or 'quantize' made")
+    before = flexbuffers.Loads(bytes(operator.customOptions))
+    if before.get("use_regular_nms"):
+        raise UserError(f"the model's {OPERATOR} suppresses each class by itself, which is not changed; export it anew")
+    after = {**before, **_changeable(options)}
+    operator.customOptions = list(_packed(after))
+    for tensor, shape in zip(operator.outputs, _output_shapes(options.max_detections).values()):
+        graph.tensors[tensor].shape = shape
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+
+
+def _output_shapes(rows: int) -> dict[str, list[int]]:
+    return {"boxes": [1, rows, 4], "classes": [1, rows], "scores": [1, rows], "count": [1]}
 
 
 def _raw_outputs(graph: Any) -> tuple[int, int]:
@@ -99,16 +142,28 @@ def _name(tensor: Any) -> bytes:
     return name if isinstance(name, bytes) else str(name).encode()
 
 
+def _changeable(options: PostProcess) -> dict[str, float]:
+    return {
+        "max_detections": options.max_detections,
+        "nms_score_threshold": options.lowest_score,
+        "nms_iou_threshold": options.iou,
+    }
+
+
 def _custom_options(options: PostProcess) -> bytes:
+    scales = dict(zip(("y_scale", "x_scale", "h_scale", "w_scale"), SCALES))
+    fixed = {"max_classes_per_detection": 1, "detections_per_class": 100, "use_regular_nms": False}
+    return _packed({**fixed, "num_classes": options.classes, **_changeable(options), **scales})
+
+
+def _packed(values: dict[str, Any]) -> bytes:
     builder = flexbuffers.Builder()
     with builder.Map():
-        builder.Int("max_detections", options.max_detections)
-        builder.Int("max_classes_per_detection", 1)
-        builder.Int("detections_per_class", 100)
-        builder.Int("num_classes", options.classes)
-        builder.Bool("use_regular_nms", False)
-        builder.Float("nms_score_threshold", _NMS_SCORE_THRESHOLD)
-        builder.Float("nms_iou_threshold", options.iou)
-        for name, scale in zip(("y_scale", "x_scale", "h_scale", "w_scale"), SCALES):
-            builder.Float(name, scale)
+        for name, value in sorted(values.items()):
+            if isinstance(value, bool):
+                builder.Bool(name, value)
+            elif isinstance(value, int):
+                builder.Int(name, value)
+            else:
+                builder.Float(name, value)
     return bytes(builder.Finish())
