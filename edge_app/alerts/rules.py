@@ -66,11 +66,16 @@ class CameraRule:
 
     An alert that cool-down or quiet hours keep back is told after them if its reason still holds; the recovery of one
     that was told is kept back likewise, and never lost.
+
+    Attributes:
+        rule, camera: which.
+        known_s: monotonic time at which it was last known whether its reason shows; None if never.
     """
 
     def __init__(self, rule: AnyRule, camera: str) -> None:
         self.rule = rule
         self.camera = camera
+        self.known_s: Optional[float] = None
         if isinstance(rule, FaultRule):
             self.condition = Sustained(rule.sustained_s, rule.clear_s)
         else:
@@ -142,7 +147,6 @@ class RuleBook:
         self._states: dict[tuple[str, str], CameraRule] = {}
         self._faults: dict[tuple[str, str], dict[str, str]] = {}
         self._seen_s: dict[str, float] = {}
-        self._known_s: dict[tuple[str, str], float] = {}
         self._over: list[Alert] = []
         self._is_awake = False
         self._number = 0
@@ -171,9 +175,10 @@ class RuleBook:
             if rule is None or rule.kind != alert.kind or left.away_s > _OUTAGE_S or not is_newest:
                 self._over.append(replace(alert, untold=not is_newest))
                 continue
-            self._state(rule, alert.camera).take_over(alert, self._settle_s)
+            state = self._state(rule, alert.camera)
+            state.take_over(alert, self._settle_s)
+            state.known_s = now_s
             self._seen_s.setdefault(alert.camera, now_s)
-            self._known_s[key] = now_s
             if isinstance(rule, FaultRule):
                 self._faults[key] = {}
 
@@ -227,8 +232,8 @@ class RuleBook:
         for (name, camera), faults in list(self._faults.items()):
             rule = next(rule for rule in self._rules if rule.name == name)
             yield from self._judge(rule, camera, now_s, now_s, utc_s, bool(faults), "; ".join(faults.values()))
-        for key, state in self._states.items():
-            unknown_s = now_s - self._known_s.get(key, now_s)
+        for state in self._states.values():
+            unknown_s = 0.0 if state.known_s is None else now_s - state.known_s
             if state.fires and not isinstance(state.rule, FaultRule) and unknown_s > _OUTAGE_S:
                 state.condition.give_up()
                 alert = state.decide(now_s, utc_s, self._quiet.at(utc_s), "", "")
@@ -272,7 +277,7 @@ class RuleBook:
     ) -> Iterator[Alert]:  # fmt: skip
         state = self._state(rule, camera)
         if reason is not None:
-            self._known_s[rule.name, camera] = now_s
+            state.known_s = now_s
         state.condition.update(time_s, reason)
         if state.condition.holds and not state.fires and not reason:
             # It was held back; it is told once its reason shows, not while that is missed or unknown.
