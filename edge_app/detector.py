@@ -10,7 +10,7 @@ from typing import Any, Optional, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_app.box_decoding import one_box_each
+from edge_app.box_decoding import UNSUPPRESSED, one_box_each
 from edge_app.config import ModelConfig
 from edge_app.errors import UserError
 from edge_app.interpreter import is_for_edgetpu, make_interpreter
@@ -130,8 +130,9 @@ class TFLiteDetector:
         default_class = manifest.person_class if manifest else 0
         self._person_class = config.person_class if config.person_class is not None else default_class
         self._proven = manifest is not None
-        # Where nothing says that the model did it, it is done: once more changes next to nothing.
-        self._suppressed = manifest is not None and manifest.outputs.suppressed
+        self._suppressed = not str(details[self.mapping.boxes]["name"]).startswith(UNSUPPRESSED)
+        if manifest is not None:
+            self._suppressed = manifest.outputs.suppressed
 
     def preprocess(self, image: Image) -> tuple[NDArray[Any], InputGeometry]:
         """Resize, turn to RGB and scale a (H, W, 3) BGR frame as the manifest says; tensor (1, h, w, 3)."""
@@ -163,8 +164,8 @@ class TFLiteDetector:
         if self._suppressed:
             sure = score >= self._low_score
             return Detections(bbox[sure], score[sure].astype(np.float32))
-        box, of_box = one_box_each(bbox.astype(np.float64), score, lowest=self._low_score)
-        return Detections(box.astype(np.float32), of_box.astype(np.float32))
+        one_each, score = one_box_each(bbox.astype(np.float64), score, lowest=self._low_score)
+        return Detections(one_each.astype(np.float32), score.astype(np.float32))
 
     def _read(self, interpreter: Any, position: int) -> NDArray[np.float32]:
         detail = self._outputs[position]

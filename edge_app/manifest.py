@@ -100,7 +100,11 @@ class ModelManifest(_Strict):
 
     def write(self, path: Path) -> None:
         """Write the manifest as indented JSON."""
-        path.write_text(json.dumps(self.model_dump(mode="json"), indent=2) + "\n", encoding="utf-8")
+        content = self.model_dump(mode="json")
+        if self.outputs.suppressed:
+            # Devices with an earlier version know no other models, and not the word.
+            del content["outputs"]["suppressed"]
+        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def manifest_path(model_path: Path) -> Path:

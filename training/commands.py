@@ -11,6 +11,7 @@ import click
 from tqdm import tqdm
 
 from edge_app.errors import UserError
+from training.export.post_process import PostProcess, change_post_process
 from training.pretrained import DEFAULT_FOLDER
 from training.pretrained import fetch_pretrained as fetch
 from training.tensorflow_start import start_backend, start_tensorflow
@@ -23,7 +24,9 @@ _SOURCE = click.option(
 )
 _OUT = click.option("--out", type=_FILE, required=True, help=".tflite file to write; its manifest goes beside it")
 _MOST = click.option(
-    "--max-detections", type=click.IntRange(1, 400), help="rows of the outputs; default: 200, with --suppress 40"
+    "--max-detections",
+    type=click.IntRange(1, 400),
+    help="rows of the outputs: anchors, of which many show one person (default: 200); with --suppress people (40)",
 )
 _SUPPRESS = click.option(
     "--suppress",
@@ -86,7 +89,7 @@ def export(
         _carry_on(weights, out)
         click.echo(out)
     else:
-        _convert(weights, out, "float", "float32", True, (max_detections, suppress), license_name)
+        _convert(weights, out, "float", "float32", True, _post_process(max_detections, suppress), license_name)
 
 
 @click.command()
@@ -141,7 +144,7 @@ def quantize(
         method,
         chosen,
         not per_tensor,
-        (max_detections, suppress),
+        _post_process(max_detections, suppress),
         license_name,
         representative,
         pictures,
@@ -260,14 +263,13 @@ def post_process(model: Path, out: Path, max_detections: Optional[int], suppress
     """
     from edge_app.manifest import load_manifest, manifest_path, sha256_of  # noqa: PLC0415 - keeps --help quick
 
+    _check_out(out)
     manifest = load_manifest(model) if model.is_file() else None
     if manifest is None:
         raise UserError(f"there is no model {model} with a manifest beside it; give a .tflite that 'quantize' made")
     if manifest.compiled is not None:
         raise UserError(f"{model} is compiled, and the compiler's files are not changed; give the model it was made of")
     start_tensorflow()
-    from training.export.post_process import change_post_process  # noqa: PLC0415 - brings TensorFlow
-
     options = _post_process(max_detections, suppress)
     content = change_post_process(model.read_bytes(), options)
     try:
@@ -281,9 +283,12 @@ def post_process(model: Path, out: Path, max_detections: Optional[int], suppress
     click.echo(out)
 
 
-def _post_process(max_detections: Optional[int], suppress: bool) -> Any:
-    from training.export.post_process import PostProcess  # noqa: PLC0415 - keeps --help quick
+def _check_out(out: Path) -> None:
+    if out.suffix != ".tflite":
+        raise click.UsageError(f"--out {out} does not end in .tflite; name the model file")
 
+
+def _post_process(max_detections: Optional[int], suppress: bool) -> PostProcess:
     made = PostProcess.suppressing() if suppress else PostProcess()
     return made if max_detections is None else replace(made, max_detections=max_detections)
 
@@ -294,7 +299,7 @@ def _convert(
     method: Any,
     input_type: Any,
     per_channel: bool,
-    rows: tuple[Optional[int], bool],
+    post_process: PostProcess,
     license_name: str,
     representative: Optional[Path] = None,
     pictures: int = 0,
@@ -304,8 +309,7 @@ def _convert(
     from training.export.representative import model_inputs, representative_pictures  # noqa: PLC0415
 
     # What can be wrong is checked before TensorFlow is loaded, which takes seconds and writes to standard error.
-    if out.suffix != ".tflite":
-        raise click.UsageError(f"--out {out} does not end in .tflite; name the model file")
+    _check_out(out)
     details: dict[str, Any] = {}
     chosen = []
     if representative is not None:
@@ -324,7 +328,7 @@ def _convert(
     _, height, width, _ = model.inputs[0].shape
     if is_quantized(model):
         per_channel = precision_of(model).per_channel
-    conversion = Conversion(method, input_type, per_channel, _post_process(*rows), strict)
+    conversion = Conversion(method, input_type, per_channel, post_process, strict)
     bar = tqdm(total=len(chosen), unit="picture", desc="calibrating", disable=None if chosen else True)
 
     def inputs() -> Any:

@@ -102,8 +102,8 @@ class GuardedDetector:
         """Prepare a frame; the tensor fits both."""
         return self._either.preprocess(image)
 
-    def invoke(self, tensor: Any) -> Any:
-        """Run the model on whatever works.
+    def invoke(self, tensor: Any) -> tuple[Detector, Any]:
+        """Run the model on whatever works; outputs carry who made them, since the two may give theirs in other ways.
 
         Raises:
             AcceleratorLost: the accelerator is away and there is no fallback.
@@ -111,7 +111,7 @@ class GuardedDetector:
         accelerated = self._accelerated
         if accelerated is not None:
             try:
-                return accelerated.invoke(tensor)
+                return accelerated, accelerated.invoke(tensor)
             except AcceleratorLost as error:
                 self.failures += 1
                 self._accelerated = None
@@ -120,11 +120,12 @@ class GuardedDetector:
                 self._change_to_fallback(str(error))
         if self._fallback is None:
             raise AcceleratorLost(self._problem or "the accelerator is away")
-        return self._fallback.invoke(tensor)
+        return self._fallback, self._fallback.invoke(tensor)
 
-    def decode(self, outputs: Any, geometry: Any) -> Detections:
+    def decode(self, outputs: tuple[Detector, Any], geometry: Any) -> Detections:
         """Turn raw outputs into people."""
-        return self._either.decode(outputs, geometry)
+        detector, content = outputs
+        return detector.decode(content, geometry)
 
     def close(self) -> None:
         """Stop trying."""

@@ -53,7 +53,8 @@ def test_bench_measures_stages_throughput_delay_memory_and_start_with_a_simulate
     }  # fmt: skip
     assert result["stages_ms"]["inference"]["median"] >= 5.0
     assert set(result["frames_per_s"]) == {"inference", "plain_loop", "live"}
-    assert 0 < result["frames_per_s"]["live"] <= 200
+    # Inferences come every 5 ms at the most; the first result that counts may come late by what follows it.
+    assert 0 < result["frames_per_s"]["live"] <= 250
     assert result["live"]["dropped"] == 0
     assert result["live"]["peak_memory_mb"] > 20
     assert set(result["delay"]) == {"realtime", "overload"}

@@ -31,6 +31,7 @@ def training(*arguments):
         (["evaluate", "--model", "none.tflite", "--data", "none.json"], "none.json do not exist"),
         (["operators", "none.tflite"], "none.tflite cannot be read"),
         (["post-process", "none.tflite", "--out", "x.tflite"], "there is no model none.tflite with a manifest"),
+        (["post-process", DEFAULT_MODEL, "--out", "x.json"], "x.json does not end in .tflite"),
         (["post-process", DEFAULT_MODEL, "--out", "no/folder/x.tflite"], "x.tflite cannot be written"),
         (["evaluate", "--model", "none.tflite", "--data", LABELS], "none.tflite does not exist"),
         (["evaluate", "--model", "none.keras", "--data", LABELS], "none.keras is not a Keras model"),

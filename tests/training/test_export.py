@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from edge_app.box_decoding import LOWEST_SCORE, NMS_IOU
+from edge_app.box_decoding import NMS_IOU
 from edge_app.box_overlap import iou_matrix
 from edge_app.config import DEFAULT_MODEL, ModelConfig
 from edge_app.detector import detect, load_detector
@@ -14,9 +16,10 @@ from training.commands import post_process
 from training.evaluation.predictors import load_predictor
 from training.export.convert import Conversion, convert
 from training.export.operators import PUBLISHED, count_operators, format_operators, read_operators
-from training.export.post_process import PostProcess, change_post_process
+from training.export.post_process import LOWEST_SCORE, PostProcess, change_post_process
 from training.export.representative import model_inputs, representative_pictures
 
+THIRD_PARTY = Path("../shared/data/models/coco_ssd_mobilenet_v1_1.0_quant_2018_06_29.tflite")
 NETWORK = {
     "ADD": 10,
     "CONCATENATION": 2,
@@ -115,6 +118,12 @@ def test_only_a_detector_has_a_post_process_to_change(exported):
         change_post_process(content, PostProcess())
 
 
+@pytest.mark.skipif(not THIRD_PARTY.exists(), reason="../shared/data is not here")
+def test_the_post_process_of_a_model_of_many_classes_is_not_changed():
+    with pytest.raises(UserError, match="tells several classes apart"):
+        change_post_process(THIRD_PARTY.read_bytes(), PostProcess())
+
+
 def test_the_command_changes_a_model_and_its_manifest(tmp_path):
     before, after = load_manifest(DEFAULT_MODEL), tmp_path / "people.tflite"
     done = CliRunner().invoke(post_process, [str(DEFAULT_MODEL), "--out", str(after), "--suppress"])
@@ -123,6 +132,8 @@ def test_the_command_changes_a_model_and_its_manifest(tmp_path):
     assert before is not None
     assert manifest is not None
     assert (manifest.outputs.max_detections, manifest.outputs.suppressed) == (40, True)
+    # A device of before has no word for what it has always taken for granted.
+    assert "suppressed" not in manifest_path(after).read_text()
     assert manifest.anchors == before.anchors
     again = tmp_path / DEFAULT_MODEL.name
     assert CliRunner().invoke(post_process, [str(after), "--out", str(again)]).exit_code == 0

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from edge_app.box_decoding import decode_boxes, non_maximum_suppression, one_box_each
+from edge_app.box_overlap import iou_matrix
 from training.model.anchors import AnchorGenerator
 from training.model.backbone import divisible_channels
 from training.model.box_coder import decode, encode
@@ -69,6 +70,16 @@ def test_the_box_of_a_person_is_the_mean_of_those_that_lie_there():
     found, of_found = one_box_each(boxes, scores, lowest=0.2)
     np.testing.assert_allclose(found, [[0, 4 / 3, 10, 20], [50, 0, 60, 20 + 1 / 7]])
     assert of_found.tolist() == [0.8, 0.6]
+
+
+def test_a_box_between_two_people_draws_them_no_nearer_to_one_another():
+    left, right = [0.0, 0.0, 30.0, 80.0], [10.0, 0.0, 40.0, 82.0]
+    between = [[5.0, 0.0, 35.0, 80.0], [5.0, 0.0, 35.0, 82.0]]
+    overlap = iou_matrix(np.array(between), np.array([left, right]))
+    assert (overlap > 0.65).all()
+    assert iou_matrix(np.array([left]), np.array([right])) < 0.5
+    found, _ = one_box_each(np.array([left, right, *between]), np.array([0.8, 0.7, 0.5, 0.5]))
+    np.testing.assert_allclose(found[:, 0], [(0.5 * 5 + 0.5 * 5) / 1.8, 10])
 
 
 def test_the_mean_depends_on_no_order_of_rows_even_where_scores_are_equal():

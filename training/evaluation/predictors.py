@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_app.bench.hog import HogDetector
-from edge_app.box_decoding import LOWEST_SCORE, MOST_BOXES, decode_boxes, one_box_each
+from edge_app.box_decoding import decode_boxes, one_box_each
 from edge_app.calibration import load_camera
 from edge_app.config import ModelConfig
 from edge_app.detector import Detector, detect, load_detector
@@ -19,6 +19,7 @@ from edge_app.preprocess import ResizeMode, resize_to_input
 from edge_app.records import Detections, FloatArray, Image
 from edge_app.tiles.config import TilesConfig
 from edge_app.tiles.tiled_detector import TiledDetector
+from training.export.post_process import PostProcess
 
 Predictor = Callable[[Image], Detections]
 RawHeads = Callable[[NDArray[np.float32]], tuple[Any, Any]]
@@ -88,12 +89,13 @@ def predict_raw(
     mode: ResizeMode,
     zero_point: float = 127.5,
 ) -> Detections:
-    """Run raw heads on one BGR picture and decode them: sigmoid scores, then what the device does."""
+    """Run raw heads on one BGR picture and decode them: what the post-process does, and the device after it."""
     pixels, geometry = resize_to_input(image, size[0], size[1], mode)
     encodings, logits = heads(((pixels.astype(np.float32) - zero_point) / 127.5)[None])
     scores = 1.0 / (1.0 + np.exp(-np.asarray(logits, np.float64)[0, :, _PERSON_COLUMN]))
-    candidates = np.argsort(-scores, kind="stable")[:MOST_BOXES]
-    candidates = candidates[scores[candidates] >= LOWEST_SCORE]
+    options = PostProcess()
+    candidates = np.argsort(-scores, kind="stable")[: options.max_detections]
+    candidates = candidates[scores[candidates] >= options.lowest_score]
     boxes = decode_boxes(np.asarray(encodings)[0].reshape(-1, 4)[candidates], anchors[candidates])
     bbox, score = one_box_each(geometry.boxes_to_source(boxes).astype(np.float64), scores[candidates])
     return Detections(bbox.astype(np.float32), score.astype(np.float32))

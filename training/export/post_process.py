@@ -8,12 +8,16 @@ from typing import Any
 import numpy as np
 from flatbuffers import flexbuffers
 
-from edge_app.box_decoding import LOWEST_SCORE, MOST_BOXES, NMS_IOU, SCALES
+from edge_app.box_decoding import NMS_IOU, SCALES, UNSUPPRESSED
 from edge_app.errors import UserError
 from edge_app.records import FloatArray
 
 OPERATOR = "TFLite_Detection_PostProcess"
-# Rows where the model suppresses: people, not anchors.
+# Anchors under this score, and those after so many surer ones, show nobody to speak of: in 95 of 100 scenes composed of
+# COCO128 fewer than 315 have the score, in 95 of 100 pictures of COCO128 itself fewer than 164.
+LOWEST_SCORE = 0.02
+_MOST_ANCHORS = 200
+# Rows where the model suppresses.
 _MOST_PEOPLE = 40
 
 
@@ -26,13 +30,13 @@ class PostProcess:
     nobody are kept out.
 
     Attributes:
-        max_detections: rows of its outputs.
+        max_detections: rows of its outputs: anchors, or people where it suppresses.
         iou: of non-maximum suppression; 1 suppresses nothing, the device makes one box of those that show a person.
         lowest_score: of an anchor that is looked at.
         classes: without the background.
     """
 
-    max_detections: int = MOST_BOXES
+    max_detections: int = _MOST_ANCHORS
     iou: float = 1.0
     lowest_score: float = LOWEST_SCORE
     classes: int = 1
@@ -76,8 +80,7 @@ def append_post_process(content: bytes, anchors: FloatArray, options: PostProces
     buffer.data = np.frombuffer(np.ascontiguousarray(anchors, "<f4").tobytes(), np.uint8)
     model.buffers.append(buffer)
     anchor_tensor = add_tensor("anchors", list(anchors.shape), len(model.buffers) - 1)
-    shapes = _output_shapes(options.max_detections)
-    outputs = [add_tensor(name, shape) for name, shape in shapes.items()]
+    outputs = [add_tensor(name, shape) for name, shape in _outputs_of(options).items()]
 
     code = schema.OperatorCodeT()
     code.builtinCode = schema.BuiltinOperator.CUSTOM
@@ -100,7 +103,7 @@ def change_post_process(content: bytes, options: PostProcess) -> bytes:
     """Give the operator of a whole model other options; the network, anchors, scales and classes stay.
 
     Raises:
-        UserError: the model is no detector with the operator at its end.
+        UserError: the model is no detector of one class with the operator at its end.
     """
     from tensorflow.lite.tools import flatbuffer_utils  # noqa: PLC0415 - heavy
 
@@ -110,17 +113,20 @@ def change_post_process(content: bytes, options: PostProcess) -> bytes:
     if model.operatorCodes[operator.opcodeIndex].customCode not in (OPERATOR, OPERATOR.encode()):
         raise UserError(f"the model does not end in {OPERATOR}; give a detector that 'export' or 'quantize' made")
     before = flexbuffers.Loads(bytes(operator.customOptions))
-    if before.get("use_regular_nms"):
-        raise UserError(f"the model's {OPERATOR} suppresses each class by itself, which is not changed; export it anew")
+    if before.get("use_regular_nms") or before["num_classes"] != 1 or before["max_classes_per_detection"] != 1:
+        raise UserError(f"the model's {OPERATOR} tells several classes apart, which is not changed; export it anew")
     after = {**before, **_changeable(options)}
     operator.customOptions = list(_packed(after))
-    for tensor, shape in zip(operator.outputs, _output_shapes(options.max_detections).values()):
-        graph.tensors[tensor].shape = shape
+    for tensor, (name, shape) in zip(operator.outputs, _outputs_of(options).items()):
+        graph.tensors[tensor].name, graph.tensors[tensor].shape = name, shape
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
-def _output_shapes(rows: int) -> dict[str, list[int]]:
-    return {"boxes": [1, rows, 4], "classes": [1, rows], "scores": [1, rows], "count": [1]}
+def _outputs_of(options: PostProcess) -> dict[str, list[int]]:
+    rows = options.max_detections
+    shapes = {"boxes": [1, rows, 4], "classes": [1, rows], "scores": [1, rows], "count": [1]}
+    prefix = "" if options.suppresses else UNSUPPRESSED
+    return {prefix + name: shape for name, shape in shapes.items()}
 
 
 def _raw_outputs(graph: Any) -> tuple[int, int]:

@@ -71,7 +71,7 @@ def test_a_compiled_detector_is_told_in_the_compilers_own_table_with_its_manifes
     ModelManifest(
         name="people", file=model.name, sha256=sha256_of(model), labels=("person",),
         input=InputSpec(width=8, height=8, dtype="uint8"),
-        outputs=OutputSpec(boxes=0, classes=1, scores=2, count=3, max_detections=10),
+        outputs=OutputSpec(boxes=0, classes=1, scores=2, count=3, max_detections=10, suppressed=False),
     ).write(manifest_path(model))  # fmt: skip
     done = fake(logs.success(4, 3, rows=DETECTOR))
     assert done.return_value == 0, done.stderr
@@ -80,6 +80,7 @@ def test_a_compiled_detector_is_told_in_the_compilers_own_table_with_its_manifes
     manifest = load_manifest(fake.folder / "people_edgetpu.tflite")
     assert manifest is not None
     assert manifest.outputs.scores == 2
+    assert not manifest.outputs.suppressed
     assert manifest.compiled is not None
     assert manifest.compiled.cpu_twin == "people.tflite"
     assert manifest.compiled.cpu_operators == {"CUSTOM": 1, "DEQUANTIZE": 2}
