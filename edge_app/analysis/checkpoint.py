@@ -13,7 +13,7 @@ import numpy as np
 
 _FILE = "checkpoint.npz"
 # Changes whenever the pipeline has to remember something else.
-_VERSION = 7
+_VERSION = 8
 
 
 def fingerprint(parts: dict[str, Any]) -> str:

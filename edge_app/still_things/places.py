@@ -22,6 +22,7 @@ class Places:
         seen_s, looked_s: (P,) when a track was there last, and when the picture was looked at last.
         changed_s: (P,) when the picture changed last by more than a person's sway; minus infinity: never yet.
         told_s: (P,) when it could be told last whether it changed.
+        known_s: (P,) when it looked last like the thing that it was found to be; minus infinity: never yet.
         is_thing: (P,) nothing has changed for long enough.
         witness: (P, 4) a box of the same size elsewhere, pixels; most of them see nothing but noise.
         witness_now, witness_before: (P, rows, columns) as ``now`` and ``unchanged``, of the witness.
@@ -37,6 +38,7 @@ class Places:
     looked_s: FloatArray
     changed_s: FloatArray
     told_s: FloatArray
+    known_s: FloatArray
     is_thing: BoolArray
     witness: FloatArray
     witness_now: FloatArray
@@ -66,6 +68,7 @@ class Places:
             looked_s=times.copy(),
             told_s=np.full(len(box), -np.inf),
             changed_s=np.full(len(box), -np.inf),
+            known_s=np.full(len(box), -np.inf),
             is_thing=np.zeros(len(box), np.bool_),
             witness=witness,
             witness_now=witness_cells,

@@ -41,7 +41,7 @@ _NOISE_STEP = 0.05
 _FIRST_S = 2.0
 _DAYLIGHT_S = 3.0
 _SAME_PLACE_IOU = 0.5
-# Nobody who passes in front of a thing stays there for so long.
+# Nobody who passes in front of a thing stays there for so long, and it is one until something does.
 _SETTLE_S = 3.0
 # Where others cover more than this part of the box nothing can be said.
 _MOST_COVERED = 0.5
@@ -257,7 +257,8 @@ class StillThings:
         ripe = same & (been_s >= self.config.after_s) & ~again
         self.found += int((ripe & np.isnan(places.thing[rows, 0, 0])).sum())
         places.thing[rows[ripe]] = places.unchanged[rows[ripe]]
-        places.is_thing[rows] = again | ripe
+        places.known_s[rows[again | ripe]] = time_s
+        places.is_thing[rows] = time_s - places.known_s[rows] < _SETTLE_S
 
 
 def _medians(values: FloatArray) -> FloatArray:
