@@ -15,6 +15,7 @@ import queue
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Optional
 
@@ -31,6 +32,9 @@ _RETRY_S = 1.0
 _LONGEST_RETRY_S = 30.0
 _LONGEST_BYTES = 1 << 20
 _KEPT_BYTES = 1 << 16
+# A confirmation has at most so many ids, each of at most the length that the schema allows.
+_MOST_IDS = 100
+_LONGEST_ID = 100
 # More than these, repeats not counted, wait in the broker and at the devices. The broker's ``max_inflight_messages``
 # must be higher, and at most ``_QUEUE``, or else what waits keeps the others from coming.
 _MOST_HELD = 5000
@@ -324,8 +328,8 @@ class FleetIngest:
             if kept.id:
                 refused_ids[kept.device].append(kept.id)
         for device in ids.keys() | refused_ids.keys():
-            said = {"ids": ids[device], "refused": refused_ids[device]}
-            self._client.publish(f"{self._options.prefix}/{device}/ack", json.dumps(said), qos=1)
+            for said in _confirmations(ids[device], refused_ids[device]):
+                self._client.publish(f"{self._options.prefix}/{device}/ack", said, qos=1)
         for taken in batch:
             self._settle(taken)
 
@@ -366,6 +370,16 @@ def _parse(taken: _Taken) -> FleetMessage:
     return message
 
 
+def _confirmations(ids: list[str], refused: list[str]) -> Iterator[bytes]:
+    """Yield the payloads that tell a device what is settled, each with at most ``_MOST_IDS`` ids, below 64 KiB."""
+    pairs = [*((uid, "ids") for uid in ids), *((uid, "refused") for uid in refused)]
+    for first in range(0, len(pairs), _MOST_IDS):
+        said: dict[str, list[str]] = {"ids": [], "refused": []}
+        for uid, outcome in pairs[first : first + _MOST_IDS]:
+            said[outcome].append(uid)
+        yield json.dumps(said, ensure_ascii=False).encode()
+
+
 def _key(message: FleetMessage) -> _Key:
     return message.device, message.kind, message.id
 
@@ -376,10 +390,13 @@ def _refused(taken: _Taken, reason: str) -> RefusedMessage:
 
 
 def _id_of(payload: bytes) -> str:
-    """Return the id of a message that does not fit the schema, empty where it has none."""
+    """Return the id of a message that does not fit the schema, empty where it has none that a device can have sent."""
     try:
         said = json.loads(payload[:_LONGEST_BYTES])
+        uid = said.get("id") if isinstance(said, dict) else None
+        if not isinstance(uid, str) or len(uid) > _LONGEST_ID:
+            return ""
+        uid.encode()  # half of a surrogate pair, which JSON can say, cannot be sent back
     except (ValueError, RecursionError):
         return ""
-    uid = said.get("id") if isinstance(said, dict) else None
-    return uid if isinstance(uid, str) else ""
+    return uid

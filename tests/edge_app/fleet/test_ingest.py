@@ -14,11 +14,16 @@ from click.testing import CliRunner
 from paho.mqtt import client as paho
 
 from edge_app.cli import cli
-from edge_app.delivery.messages import event_message, message_schema, minute_message, parse_message
+from edge_app.delivery.config import MqttConfig
+from edge_app.delivery.messages import event_message, message_schema, minute_message, parse_message, topic_of
+from edge_app.delivery.mqtt import MqttPublisher
+from edge_app.delivery.outbox import Channel, Outbox, put_messages
 from edge_app.errors import UserError
 from edge_app.fleet import ingest as ingest_module
 from edge_app.fleet.database import MIGRATIONS, FleetDatabase, RefusedMessage, StoreResult
 from edge_app.fleet.ingest import FleetIngest, IngestOptions, _Taken
+from edge_app.storage import StorageConfig
+from edge_app.storage.writer import HistoryWriter
 from tests.edge_app.fleet.outage import Site
 from tests.edge_app.storage.made import WITHOUT_METRES, event, minute
 from tests.edge_app.test_live import wait_until
@@ -196,6 +201,57 @@ def test_what_is_refused_is_set_aside_with_its_reason(ingest, device, rows):
     (kept,) = rows("SELECT device, id, reason, payload FROM refused")
     assert kept == ("dev", "zero", "it holds a zero character, which the database cannot store",
                     b'{"id": "zero\\u0000", "version": 9}')  # fmt: skip
+
+
+def test_a_batch_is_confirmed_by_several_messages_and_each_has_at_most_100_ids(ingest, device, rows):
+    first = ingest()
+    first.stop()
+    for number in range(250):
+        device.send(json.dumps({"id": f"bad-{number}"}) if number % 2 else event_message("dev", event(number)).payload)
+    ingest()
+    wait_until(lambda: len(device.confirmed()) == len(device.confirmed("refused")) == 125)
+    assert {(uid,) for uid in device.confirmed()} == set(rows("SELECT id FROM event"))
+    assert len(device.acks) >= 3
+    assert max(len(ack["ids"]) + len(ack["refused"]) for ack in device.acks) <= 100
+
+
+def test_a_device_takes_all_confirmations_of_a_batch(broker, ingest, tmp_path, rows, monkeypatch):
+    monkeypatch.setattr("edge_app.fleet.ingest._MOST_IDS", 7)
+    writer = HistoryWriter(StorageConfig(folder=tmp_path / "state", min_free_mb=0, commit_s=0.02))
+    writer.start()
+    channel = Channel("mqtt", frozenset({"event"}), lambda m: topic_of("edge", "dev", m.kind, m.camera))
+    writer.put(put_messages([channel], [event_message("dev", event(number)) for number in range(150)]))
+    config = MqttConfig(host="127.0.0.1", port=broker.port, prefix="edge", device="dev", confirm="receiver")
+    receiver = ingest()
+    outbox = Outbox(writer.path, writer.put)
+    publisher = MqttPublisher(config, "dev", outbox, dict)
+    publisher.start()
+    try:
+        wait_until(lambda: publisher.confirmed == 150 and outbox.waiting("mqtt", 0, 10) == [])
+    finally:
+        publisher.stop()
+        writer.stop()
+    assert (receiver.stored, publisher.repeated) == (150, 0)
+    assert rows("SELECT count(*) FROM event") == [(150,)]
+
+
+@pytest.mark.parametrize("letter", ["x", "é", "\U0001f600", "\x01", '"'])
+def test_the_longest_confirmation_is_below_64_kib_whatever_the_ids_are(letter):
+    payloads = list(ingest_module._confirmations([letter * 100] * 150, [letter * 100] * 150))
+    assert len(payloads) == 3
+    assert max(len(payload) for payload in payloads) < 1 << 16
+    assert [len(json.loads(payload)["ids"]) for payload in payloads] == [100, 50, 0]
+    assert b"\\u" not in payloads[0] or letter == "\x01"
+
+
+@pytest.mark.parametrize("uid", ["x" * 101, "\ud800", 7, None])
+def test_an_id_that_no_device_can_have_made_is_not_sent_back(uid, ingest, device, rows):
+    receiver = ingest()
+    device.send(json.dumps({"id": uid, "version": 9}))
+    device.send(event_message("dev", event(1)).payload)
+    wait_until(lambda: device.confirmed() == ["run-1"])
+    assert receiver.refused == 1 and device.confirmed("refused") == []
+    assert rows("SELECT id FROM refused") == [("",)]
 
 
 def test_only_the_latest_refused_messages_are_kept(postgres, rows, monkeypatch):
