@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Optional
 
-from edge_app.delivery.messages import parse_message
+from edge_app.delivery.messages import LONGEST_BYTES, parse_message
 from edge_app.errors import UserError
 from edge_app.fleet.database import FleetDatabase, FleetMessage, RefusedMessage, StoreResult, load_psycopg
 
@@ -30,7 +30,6 @@ _GATHER_S = 0.1
 _QUEUE = 10_000
 _RETRY_S = 1.0
 _LONGEST_RETRY_S = 30.0
-_LONGEST_BYTES = 1 << 20
 _KEPT_BYTES = 1 << 16
 # A confirmation has at most so many ids, each of at most the length that the schema allows.
 _MOST_IDS = 100
@@ -360,8 +359,8 @@ def _parse(taken: _Taken) -> FleetMessage:
     Raises:
         ValueError: it does not fit the schema, or says that it is from another device than its topic.
     """
-    if len(taken.payload) > _LONGEST_BYTES:
-        raise ValueError("it is longer than 1 MiB")
+    if len(taken.payload) > LONGEST_BYTES:
+        raise ValueError(f"it is longer than {LONGEST_BYTES >> 10} KiB")
     if b"\\u0000" in taken.payload:
         raise ValueError("it holds a zero character, which the database cannot store")
     message = parse_message(taken.payload)
@@ -392,7 +391,7 @@ def _refused(taken: _Taken, reason: str) -> RefusedMessage:
 def _id_of(payload: bytes) -> str:
     """Return the id of a message that does not fit the schema, empty where it has none that a device can have sent."""
     try:
-        said = json.loads(payload[:_LONGEST_BYTES])
+        said = json.loads(payload[:LONGEST_BYTES])
         uid = said.get("id") if isinstance(said, dict) else None
         if not isinstance(uid, str) or len(uid) > _LONGEST_ID:
             return ""

@@ -15,7 +15,14 @@ from paho.mqtt import client as paho
 
 from edge_app.cli import cli
 from edge_app.delivery.config import MqttConfig
-from edge_app.delivery.messages import event_message, message_schema, minute_message, parse_message, topic_of
+from edge_app.delivery.messages import (
+    LONGEST_BYTES,
+    event_message,
+    message_schema,
+    minute_message,
+    parse_message,
+    topic_of,
+)
 from edge_app.delivery.mqtt import MqttPublisher
 from edge_app.delivery.outbox import Channel, Outbox, put_messages
 from edge_app.errors import UserError
@@ -492,6 +499,24 @@ def test_the_shipped_broker_has_more_on_their_way_than_the_receiver_holds(pytest
     text = (pytestconfig.rootpath / "deploy" / "fleet" / "mosquitto" / "mosquitto.conf").read_text()
     (inflight,) = [int(line.split()[1]) for line in text.splitlines() if line.startswith("max_inflight_messages")]
     assert ingest_module._MOST_HELD + ingest_module._BATCH < inflight <= ingest_module._QUEUE
+
+
+def test_the_shipped_broker_takes_the_longest_message_under_the_longest_topic(pytestconfig):
+    text = (pytestconfig.rootpath / "deploy" / "fleet" / "mosquitto" / "mosquitto.conf").read_text()
+    (most,) = [int(line.split()[1]) for line in text.splitlines() if line.startswith("max_packet_size")]
+    topic = topic_of("p" * 64, "d" * 64, "minute", "\U0001f600" * 64)
+    header = 1 + 4 + 2 + 2  # type, remaining length, length of the topic, number of the message
+    assert LONGEST_BYTES + header + len(topic.encode()) <= most < LONGEST_BYTES + 2048
+
+
+def test_a_message_that_is_too_long_is_refused_and_its_beginning_set_aside(ingest, device, rows):
+    receiver = ingest()
+    whole = json.loads(minute_message("dev", minute(1)).payload)
+    device.send(json.dumps({**whole, "camera": "x" * LONGEST_BYTES}), "minute")
+    device.send(event_message("dev", event(1)).payload)
+    wait_until(lambda: device.confirmed() == ["run-1"])
+    assert receiver.refused == 1
+    assert rows("SELECT reason, length(payload) FROM refused") == [("it is longer than 256 KiB", 1 << 16)]
 
 
 def test_the_schema_that_is_shipped_is_the_one_that_is_checked(pytestconfig):
