@@ -262,7 +262,7 @@ class FleetIngest:
         self.doubled += len(stored) - result.new
         self.refused += len(refused)
         for _, kept in refused:
-            log.error("a message of %s is refused and set aside (%s)", kept.device, kept.reason)
+            log.error("a message of %.100s is refused and set aside (%s)", kept.device, kept.reason)
         # Only now, as a batch comes here again should the database fail, and a number may be settled once only.
         for taken, message in held:
             self._keep_one(_key(message), taken)

@@ -19,6 +19,7 @@ from edge_app.delivery.messages import (
     event_message,
     message_schema,
     minute_message,
+    minute_messages,
     parse_message,
     topic_of,
 )
@@ -63,6 +64,18 @@ def test_a_minute_without_metres_has_no_figures_there_and_an_older_device_s_minu
     assert rows(f"SELECT {figures} FROM minute ORDER BY id") == [(None,) * 6, (2, 1, 90.0, 20.0, 10.0, 3)]
     assert rows("SELECT people FROM minute ORDER BY id") == [(3,), (3,)]
     assert receiver.refused == 0
+
+
+def test_a_minute_that_comes_in_several_messages_adds_up_to_itself(ingest, device, rows):
+    ingest()
+    whole = minute(1, heat={(x, y): 1.5 for x in range(130) for y in range(130)})
+    messages = list(minute_messages("dev", whole))
+    for message in (*messages, *messages):
+        device.send(message.payload, "minute")
+    wait_until(lambda: len(device.confirmed()) == 2 * len(messages) == 6)
+    sums = "sum(watched_s), sum(people), sum(exposed_person_s), sum(jsonb_array_length(heat))"
+    watched, minutes = "sum(watched_s) FILTER (WHERE exposed_person_s IS NOT NULL)", "count(DISTINCT minute_utc)"
+    assert rows(f"SELECT {sums}, {watched}, {minutes} FROM minute") == [(60.0, 3, 20.0, 16_900, 60.0, 1)]
 
 
 def test_an_older_fleet_database_keeps_its_minutes_and_takes_those_without_metres(postgres):
