@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import re
 import socket
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, Optional, Union
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -19,6 +20,11 @@ from edge_app.sinks import StatusNotice
 from edge_app.storage.rows import CELL_M, MinuteAggregate, StoredEvent
 
 VERSION: Literal[1] = 1
+# Of a message as it travels, UTF-8. A fleet's broker hangs up on whoever sends more.
+LONGEST_BYTES = 256 * 1024
+# What cannot be of any length otherwise is cut, or told in several messages, so that a message stays below that.
+_MOST_CELLS = 8000
+_LONGEST_SENTENCE = 4000
 
 
 class _Message(BaseModel):
@@ -132,8 +138,26 @@ def event_message(device: str, event: StoredEvent) -> Message:
     return _message(EventMessage(id=event.uid, device=device, **fields))
 
 
+def minute_messages(device: str, minute: MinuteAggregate) -> Iterator[Message]:
+    """Say a minute, in several messages where its heat map is too long for one.
+
+    The figures are in the first. The others are parts of the minute in which nothing but heat was measured, with ids
+    that follow from the minute's own.
+    """
+    cells = sorted(minute.heat.items())
+    yield minute_message(device, replace(minute, heat=dict(cells[:_MOST_CELLS])))
+    for first in range(_MOST_CELLS, len(cells), _MOST_CELLS):
+        yield minute_message(
+            device,
+            MinuteAggregate(
+                f"{minute.uid}-heat{first // _MOST_CELLS}", minute.camera, minute.minute_utc_s, 0.0, 0,
+                None, None, None, None, None, None, heat=dict(cells[first : first + _MOST_CELLS]),
+            ),
+        )  # fmt: skip
+
+
 def minute_message(device: str, minute: MinuteAggregate) -> Message:
-    """Say a minute."""
+    """Say a minute whose heat map fits into one message."""
     fields = {name: value for name, value in vars(minute).items() if name not in ("uid", "heat")}
     heat = [(x, y, round(seconds, 3)) for (x, y), seconds in sorted(minute.heat.items())]
     return _message(MinuteMessage(id=minute.uid, device=device, heat=heat, **fields))
@@ -143,8 +167,8 @@ def notice_message(device: str, uid: str, notice: StatusNotice) -> Message:
     """Say a notice."""
     return _message(
         NoticeMessage(
-            id=uid, device=device, camera=notice.camera, about=notice.kind, ok=notice.ok, sentence=notice.sentence,
-            utc_s=notice.utc_s,
+            id=uid, device=device, camera=notice.camera, about=notice.kind, ok=notice.ok,
+            sentence=_cut(notice.sentence), utc_s=notice.utc_s,
         )
     )  # fmt: skip
 
@@ -154,7 +178,7 @@ def alert_message(device: str, alert: Alert) -> Message:
     return _message(
         AlertMessage(
             id=f"{alert.alert}-{alert.state}", device=device, camera=alert.camera, alert=alert.alert, rule=alert.rule,
-            about=alert.kind, state=alert.state, sentence=alert.sentence, utc_s=alert.utc_s,
+            about=alert.kind, state=alert.state, sentence=_cut(alert.sentence), utc_s=alert.utc_s,
         )
     )  # fmt: skip
 
@@ -182,6 +206,10 @@ def topic_of(prefix: str, device: str, kind: str, camera: str) -> str:
     """Return the topic of a message; ``_`` stands for the device as a whole."""
     level = re.sub(r"[/+#\x00-\x1f\x7f]", "-", camera)[:64] or "_"
     return f"{prefix}/{device}/{kind}/{level}"
+
+
+def _cut(sentence: str) -> str:
+    return sentence if len(sentence) <= _LONGEST_SENTENCE else f"{sentence[: _LONGEST_SENTENCE - 1]}…"
 
 
 def _message(message: Any) -> Message:

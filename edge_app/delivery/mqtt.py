@@ -20,7 +20,7 @@ from typing import Any, Optional
 
 from edge_app.delivery.config import MqttConfig
 from edge_app.delivery.discovery import discovery_messages
-from edge_app.delivery.messages import topic_of
+from edge_app.delivery.messages import LONGEST_BYTES, topic_of
 from edge_app.delivery.outbox import Outbox, Waiting
 from edge_app.errors import UserError
 from edge_app.secret import read_secret
@@ -45,6 +45,7 @@ class MqttPublisher:
     Attributes:
         connected: whether the broker is there.
         confirmed, repeated, refused: messages so far; refused ones are confirmed too, so that they do not come again.
+        too_long: messages so far that were dropped, since a fleet's broker would hang up at each.
         trouble: what is wrong; None when nothing is.
     """
 
@@ -68,6 +69,7 @@ class MqttPublisher:
         self.confirmed = 0
         self.repeated = 0
         self.refused = 0
+        self.too_long = 0
         self.trouble: Optional[str] = None
         self._config = config
         self._host = config.host
@@ -229,13 +231,24 @@ class MqttPublisher:
         if room > 0:
             for message in self._outbox.waiting(CHANNEL, self._after_seq, room):
                 self._after_seq = message.seq
-                self._publish(message)
+                if len(message.payload.encode()) > LONGEST_BYTES:
+                    self._drop(message)
+                else:
+                    self._publish(message)
         if self._by_receiver:
             late_s = time.monotonic() - self._repeat_s
             for message, since_s in list(self._on_way.values()):
                 if since_s < late_s:
                     self.repeated += 1
                     self._publish(message)
+
+    def _drop(self, message: Waiting) -> None:
+        """Give up a message that would keep all after it from leaving; none that this version makes is so long."""
+        self.too_long += 1
+        self._outbox.delivered([message.seq])
+        self._complain(
+            f"message {message.uid:.100} is longer than {LONGEST_BYTES >> 10} KiB, which no fleet takes; it is dropped"
+        )
 
     def _publish(self, message: Waiting) -> None:
         mid = self._client.publish(message.topic, message.payload, qos=1).mid

@@ -81,7 +81,7 @@ def ingest(
     receiver.stop()
     click.echo(
         f"{receiver.stored} messages stored, {receiver.doubled} came again, {receiver.refused} refused, "
-        f"{receiver.held} not taken by the database"
+        f"{receiver.held} not taken by the database; reading paused {receiver.pauses} times"
     )
     if receiver.failure is not None:
         raise receiver.failure

@@ -4,36 +4,50 @@ A message is confirmed, to the broker and to its device, only after it has been 
 same id and is stored once. So nothing is lost while broker, database or this program are down: devices keep it and
 send it again. What can never be stored is set aside in the table ``refused``, counted, logged, and refused to its
 device. What can't be stored now waits unconfirmed and is tried again, while other messages go on. Of what its device
-repeats meanwhile the broker keeps one copy for this program, so that repeats use up nothing.
+repeats meanwhile the broker keeps one copy for this program, so that repeats use up nothing. What is taken and not
+stored yet has a limit of bytes; above it nothing is read from the broker (``backlog``).
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import queue
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Optional
 
-from edge_app.delivery.messages import parse_message
+from edge_app.delivery.messages import LONGEST_BYTES, parse_message
 from edge_app.errors import UserError
+from edge_app.fleet.backlog import Backlog, Taken
 from edge_app.fleet.database import FleetDatabase, FleetMessage, RefusedMessage, StoreResult, load_psycopg
 
 log = logging.getLogger(__name__)
 
 _BATCH = 500
+_BATCH_BYTES = 8 << 20
 _GATHER_S = 0.1
+_KEEPALIVE_S = 30
 _QUEUE = 10_000
+# Of what was taken and is not stored: in the queue, in hand, or held.
+_MOST_BYTES = 64 << 20
 _RETRY_S = 1.0
 _LONGEST_RETRY_S = 30.0
-_LONGEST_BYTES = 1 << 20
 _KEPT_BYTES = 1 << 16
+# A confirmation has at most so many ids, each of at most the length that the schema allows.
+_MOST_IDS = 100
+_LONGEST_ID = 100
+# As long as a device's name may be.
+_LONGEST_NAME = 64
 # More than these, repeats not counted, wait in the broker and at the devices. The broker's ``max_inflight_messages``
-# must be higher, and at most ``_QUEUE``, or else what waits keeps the others from coming.
+# and ``max_inflight_bytes`` must be higher, or else what waits keeps the others from coming, and at most ``_QUEUE`` and
+# ``_MOST_BYTES``, or else reading pauses.
 _MOST_HELD = 5000
+_MOST_HELD_BYTES = 24 << 20
 
 
 @dataclass(frozen=True)
@@ -59,22 +73,6 @@ class IngestOptions:
     ca_file: Optional[str] = None
     tls: bool = False
     client_id: str = "edge-fleet-ingest"
-
-
-@dataclass(frozen=True)
-class _Taken:
-    """A message as it came.
-
-    Attributes:
-        connection: number of the connection to the broker; ``mid`` means something in it only.
-        mid: the broker's number of the message.
-        device: by the topic.
-    """
-
-    connection: int
-    mid: int
-    device: str
-    payload: bytes
 
 
 # Device, kind and id: what comes again has the same.
@@ -106,11 +104,11 @@ class FleetIngest:
         self.failure: Optional[Exception] = None
         self._options = options
         self._psycopg = load_psycopg()
-        self._taken: queue.Queue[_Taken] = queue.Queue(_QUEUE)
+        self._backlog = Backlog(_QUEUE, _MOST_BYTES)
         self._statuses: queue.Queue[tuple[str, bool]] = queue.Queue(_QUEUE)
         self._statuses_left: dict[str, bool] = {}
         self._connection = 0
-        self._held: dict[_Key, _Taken] = {}
+        self._held: dict[_Key, Taken] = {}
         self._held_due_s = 0.0
         self._held_pause_s = _RETRY_S
         self._database: Optional[FleetDatabase] = None
@@ -123,9 +121,19 @@ class FleetIngest:
         """Return how many messages wait for another try."""
         return len(self._held)
 
+    @property
+    def taken_bytes(self) -> int:
+        """Return how many bytes of messages are taken and not stored yet."""
+        return self._backlog.size
+
+    @property
+    def pauses(self) -> int:
+        """Return how often nothing was read from the broker, since there was no room."""
+        return self._backlog.pauses
+
     def start(self) -> None:
         """Begin."""
-        self._client.connect_async(self._options.host, self._options.port, 30)
+        self._client.connect_async(self._options.host, self._options.port, _KEEPALIVE_S)
         self._client.loop_start()
         self._thread.start()
 
@@ -176,15 +184,16 @@ class FleetIngest:
     def _on_message(self, client: Any, data: Any, message: Any) -> None:
         device, kind = message.topic.split("/")[1:3]
         if kind == "status":
-            if not self._statuses.full():
+            if len(device) > _LONGEST_NAME:
+                log.error("the status of %.64s… is left aside; no device has so long a name", device)
+            elif not self._statuses.full():
                 self._statuses.put((device, message.payload == b"online"))
             client.ack(message.mid, message.qos)
             return
-        try:
-            self._taken.put_nowait(_Taken(self._connection, message.mid, device, bytes(message.payload)))
-        except queue.Full:
-            # Not confirmed, so its device sends it again.
-            log.warning("messages come faster than the database takes them; some come again later")
+        # What is too long is refused; one byte of the rest says that it is.
+        payload = bytes(message.payload[: LONGEST_BYTES + 1])
+        # What is taken no more, after the stop, is not confirmed, so the broker hands it over at the next start.
+        self._backlog.put(Taken(self._connection, message.mid, device, payload), self._stopping)
 
     def _run(self) -> None:
         try:
@@ -198,7 +207,7 @@ class FleetIngest:
 
     def _take_until_stopped(self) -> None:
         pause_s = _RETRY_S
-        batch: list[_Taken] = []
+        batch: list[Taken] = []
         while not self._stopping.is_set():
             try:
                 # At once, not with the first message: whoever starts it sees in the log what is wrong.
@@ -207,7 +216,9 @@ class FleetIngest:
                 self._store_statuses()
                 self._store(batch)
                 batch = []
+                self._backlog.keep_in_hand(self._held_bytes())
                 self._store_held()
+                self._backlog.keep_in_hand(self._held_bytes())
                 pause_s = _RETRY_S
             except self._psycopg.Error as error:
                 # Whatever the database says: that a message can never be stored is told apart in ``FleetDatabase``.
@@ -216,30 +227,23 @@ class FleetIngest:
                 self._stopping.wait(pause_s)
                 pause_s = min(2 * pause_s, _LONGEST_RETRY_S)
 
-    def _gather(self) -> list[_Taken]:
+    def _gather(self) -> list[Taken]:
         """Wait a moment for messages and return those that came."""
-        if len(self._held) >= _MOST_HELD:
+        if len(self._held) >= _MOST_HELD or self._held_bytes() >= _MOST_HELD_BYTES:
             self._stopping.wait(_GATHER_S)
             return []
-        try:
-            batch = [self._taken.get(timeout=_GATHER_S)]
-        except queue.Empty:
-            return []
-        until_s = time.monotonic() + _GATHER_S
-        while len(batch) < _BATCH and (left_s := until_s - time.monotonic()) > 0:
-            try:
-                batch.append(self._taken.get(timeout=left_s))
-            except queue.Empty:
-                break
-        return batch
+        return self._backlog.gather(_BATCH, _BATCH_BYTES, _GATHER_S)
 
-    def _store(self, batch: list[_Taken]) -> None:
+    def _held_bytes(self) -> int:
+        return sum(taken.size for taken in self._held.values())
+
+    def _store(self, batch: list[Taken]) -> None:
         """Commit a batch, then confirm it; what the database does not take now is held."""
         if not batch:
             return
-        good: list[tuple[_Taken, FleetMessage]] = []
-        refused: list[tuple[_Taken, RefusedMessage]] = []
-        held: list[tuple[_Taken, FleetMessage]] = []
+        good: list[tuple[Taken, FleetMessage]] = []
+        refused: list[tuple[Taken, RefusedMessage]] = []
+        held: list[tuple[Taken, FleetMessage]] = []
         for taken in batch:
             try:
                 message = _parse(taken)
@@ -258,7 +262,7 @@ class FleetIngest:
         self.doubled += len(stored) - result.new
         self.refused += len(refused)
         for _, kept in refused:
-            log.error("a message of %s is refused and set aside (%s)", kept.device, kept.reason)
+            log.error("a message of %.100s is refused and set aside (%s)", kept.device, kept.reason)
         # Only now, as a batch comes here again should the database fail, and a number may be settled once only.
         for taken, message in held:
             self._keep_one(_key(message), taken)
@@ -270,18 +274,22 @@ class FleetIngest:
         """Try again what the database did not take, each time after a longer pause."""
         if not self._held or time.monotonic() < self._held_due_s:
             return
-        held, self._held = self._held, {}
+        waiting, self._held = self._held, {}
+        waited = len(waiting)
         self._held_pause_s = min(2 * self._held_pause_s, _LONGEST_RETRY_S)
         try:
-            self._store(list(held.values()))
-        except self._psycopg.Error:
-            self._held = held
-            raise
+            while waiting:
+                part = _first_of(waiting)
+                self._store(list(part.values()))
+                # Not before: what fails with the database is settled nowhere and has to be held again.
+                waiting = {key: taken for key, taken in waiting.items() if key not in part}
+        finally:
+            self._held.update(waiting)
         if not self._held:
             self._held_pause_s = _RETRY_S
-            log.info("the %d messages that waited are stored", len(held))
+            log.info("the %d messages that waited are stored", waited)
 
-    def _hold(self, pairs: list[tuple[_Taken, FleetMessage]], result: StoreResult) -> None:
+    def _hold(self, pairs: list[tuple[Taken, FleetMessage]], result: StoreResult) -> None:
         if not pairs:
             return
         if not self._held:
@@ -297,7 +305,7 @@ class FleetIngest:
             # A fresh connection heals what the old one brought about, and brings the schema up to date.
             self._drop_database()
 
-    def _keep_one(self, key: _Key, taken: _Taken) -> None:
+    def _keep_one(self, key: _Key, taken: Taken) -> None:
         """Hold a message; of what came several times one copy stays with the broker, until the message is stored.
 
         Its device may have nothing left to send again: with ``confirm: broker`` it keeps nothing for this program.
@@ -309,13 +317,13 @@ class FleetIngest:
         elif (held.connection, held.mid) != (taken.connection, taken.mid):
             self._settle(taken)
 
-    def _settle(self, taken: _Taken) -> None:
+    def _settle(self, taken: Taken) -> None:
         """Tell the broker that a message needs to be handed over no more."""
         # On a later connection the number may be that of another message, which is not stored yet.
         if taken.connection == self._connection:
             self._client.ack(taken.mid, 1)
 
-    def _confirm(self, batch: list[_Taken], good: list[FleetMessage], refused: list[RefusedMessage]) -> None:
+    def _confirm(self, batch: list[Taken], good: list[FleetMessage], refused: list[RefusedMessage]) -> None:
         ids: dict[str, list[str]] = defaultdict(list)
         refused_ids: dict[str, list[str]] = defaultdict(list)
         for message in good:
@@ -324,8 +332,8 @@ class FleetIngest:
             if kept.id:
                 refused_ids[kept.device].append(kept.id)
         for device in ids.keys() | refused_ids.keys():
-            said = {"ids": ids[device], "refused": refused_ids[device]}
-            self._client.publish(f"{self._options.prefix}/{device}/ack", json.dumps(said), qos=1)
+            for said in _confirmations(ids[device], refused_ids[device]):
+                self._client.publish(f"{self._options.prefix}/{device}/ack", said, qos=1)
         for taken in batch:
             self._settle(taken)
 
@@ -350,14 +358,26 @@ class FleetIngest:
             self._database = None
 
 
-def _parse(taken: _Taken) -> FleetMessage:
+def _first_of(waiting: dict[_Key, Taken]) -> dict[_Key, Taken]:
+    """Return what is stored in one go: messages from the beginning, as many and as long as a batch."""
+    part: dict[_Key, Taken] = {}
+    size = 0
+    for key, taken in itertools.islice(waiting.items(), _BATCH):
+        size += taken.size
+        if part and size > _BATCH_BYTES:
+            break
+        part[key] = taken
+    return part
+
+
+def _parse(taken: Taken) -> FleetMessage:
     """Read a message.
 
     Raises:
         ValueError: it does not fit the schema, or says that it is from another device than its topic.
     """
-    if len(taken.payload) > _LONGEST_BYTES:
-        raise ValueError("it is longer than 1 MiB")
+    if len(taken.payload) > LONGEST_BYTES:
+        raise ValueError(f"it is longer than {LONGEST_BYTES >> 10} KiB")
     if b"\\u0000" in taken.payload:
         raise ValueError("it holds a zero character, which the database cannot store")
     message = parse_message(taken.payload)
@@ -366,20 +386,33 @@ def _parse(taken: _Taken) -> FleetMessage:
     return message
 
 
+def _confirmations(ids: list[str], refused: list[str]) -> Iterator[bytes]:
+    """Yield the payloads that tell a device what is settled, each with at most ``_MOST_IDS`` ids, below 64 KiB."""
+    pairs = [*((uid, "ids") for uid in ids), *((uid, "refused") for uid in refused)]
+    for first in range(0, len(pairs), _MOST_IDS):
+        said: dict[str, list[str]] = {"ids": [], "refused": []}
+        for uid, outcome in pairs[first : first + _MOST_IDS]:
+            said[outcome].append(uid)
+        yield json.dumps(said, ensure_ascii=False).encode()
+
+
 def _key(message: FleetMessage) -> _Key:
     return message.device, message.kind, message.id
 
 
-def _refused(taken: _Taken, reason: str) -> RefusedMessage:
+def _refused(taken: Taken, reason: str) -> RefusedMessage:
     first_line = reason.splitlines()[0] if reason else "unreadable"
     return RefusedMessage(taken.device, _id_of(taken.payload), first_line, taken.payload[:_KEPT_BYTES])
 
 
 def _id_of(payload: bytes) -> str:
-    """Return the id of a message that does not fit the schema, empty where it has none."""
+    """Return the id of a message that does not fit the schema, empty where it has none that a device can have sent."""
     try:
-        said = json.loads(payload[:_LONGEST_BYTES])
+        said = json.loads(payload[:LONGEST_BYTES])
+        uid = said.get("id") if isinstance(said, dict) else None
+        if not isinstance(uid, str) or len(uid) > _LONGEST_ID:
+            return ""
+        uid.encode()  # half of a surrogate pair, which JSON can say, cannot be sent back
     except (ValueError, RecursionError):
         return ""
-    uid = said.get("id") if isinstance(said, dict) else None
-    return uid if isinstance(uid, str) else ""
+    return uid

@@ -10,7 +10,7 @@ from typing import Optional, Union
 from edge_app.alerts.rules import SETTLE_S, Alert, LeftOpen
 from edge_app.alerts.sink import AlertSink
 from edge_app.config import Config, MetricsConfig
-from edge_app.delivery.messages import Message, alert_message, event_message, minute_message, notice_message
+from edge_app.delivery.messages import Message, alert_message, event_message, minute_messages, notice_message
 from edge_app.delivery.post_office import PostOffice
 from edge_app.masking import mask_secrets_in_logs
 from edge_app.sinks import ResultSink, StatusNotice
@@ -48,7 +48,7 @@ def open_sinks(
         storage = StorageSink(
             config.storage,
             places,
-            lambda uid, thing: post.put([_message(post.device, uid, thing)]),
+            lambda uid, thing: post.put(_messages(post.device, uid, thing)),
             hear,
         )
         stack.callback(storage.close)
@@ -79,12 +79,12 @@ def _settle_s(config: Config) -> float:
     return SETTLE_S + max(max(2 * source.stall_timeout_s, source.frozen_timeout_s) for source in sources)
 
 
-def _message(device: str, uid: str, thing: Union[StoredEvent, StatusNotice, MinuteAggregate]) -> Message:
+def _messages(device: str, uid: str, thing: Union[StoredEvent, StatusNotice, MinuteAggregate]) -> list[Message]:
     if isinstance(thing, StoredEvent):
-        return event_message(device, thing)
+        return [event_message(device, thing)]
     if isinstance(thing, MinuteAggregate):
-        return minute_message(device, thing)
-    return notice_message(device, uid, thing)
+        return list(minute_messages(device, thing))
+    return [notice_message(device, uid, thing)]
 
 
 def _alert_statements(post: PostOffice, alert: Alert) -> list[Statement]:

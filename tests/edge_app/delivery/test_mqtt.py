@@ -13,9 +13,9 @@ import pytest
 
 from edge_app.config import Config, parse_config
 from edge_app.delivery.config import MqttConfig
-from edge_app.delivery.messages import message_schema, parse_message, topic_of
+from edge_app.delivery.messages import LONGEST_BYTES, Message, message_schema, parse_message, topic_of
 from edge_app.delivery.mqtt import MqttPublisher
-from edge_app.delivery.outbox import Outbox
+from edge_app.delivery.outbox import Channel, Outbox, put_messages
 from edge_app.delivery.post_office import PostOffice
 from edge_app.errors import UserError
 from edge_app.sinks import StatusNotice
@@ -26,6 +26,8 @@ from tests.edge_app.delivery.broker_outage import run
 from tests.edge_app.delivery.listener import Listener
 from tests.edge_app.storage.made import NOON, two_people, with_event
 from tests.edge_app.test_live import wait_until
+
+_CHANNEL = Channel("mqtt", frozenset({"event"}), lambda message: topic_of("edge", "dev", "event", message.camera))
 
 
 @pytest.fixture
@@ -76,6 +78,46 @@ def test_an_event_waits_for_its_receiver_where_that_is_asked(listen, publish, po
     wait_until(lambda: publisher.confirmed == 3)
     assert len(listener.uids) == 3
     wait_until(lambda: outbox.waiting("mqtt", 0, 10) == [])
+
+
+def put_in_outbox(writer, number, length):
+    """A message of so many bytes, as only an older version can have left it."""
+    payload = json.dumps({"id": f"run-{number}", "more": ""})
+    payload = payload[:-2] + "é" * ((length - len(payload)) // 2) + payload[-2:]
+    statement = put_messages([_CHANNEL], [Message("event", "door", f"run-{number}", payload)])
+    writer.put(statement)
+    return len(payload.encode())
+
+
+def test_a_message_that_the_shipped_broker_would_hang_up_at_is_not_sent_and_keeps_no_other_from_leaving(
+    tmp_path, writer, outbox, pytestconfig, caplog
+):
+    shipped = (pytestconfig.rootpath / "deploy" / "fleet" / "mosquitto" / "mosquitto.conf").read_text()
+    (limit,) = [line for line in shipped.splitlines() if line.startswith("max_packet_size")]
+    broker = Broker(tmp_path / "limited", "allow_anonymous true", limit)
+    broker.start()
+    listener = Listener(broker.port, "edge/+/event/#")
+    config = MqttConfig(host="127.0.0.1", port=broker.port, prefix="edge")
+    publisher = MqttPublisher(config, "dev", outbox, dict)
+    hung_up = []
+    on_disconnect = publisher._client.on_disconnect
+    publisher._client.on_disconnect = lambda *what: hung_up.append(what[3]) or on_disconnect(*what)
+    try:
+        assert put_in_outbox(writer, 1, 300_000) > LONGEST_BYTES
+        assert put_in_outbox(writer, 2, LONGEST_BYTES) in (LONGEST_BYTES - 1, LONGEST_BYTES)
+        put_in_outbox(writer, 3, 1000)
+        publisher.start()
+        wait_until(lambda: set(listener.uids) == {"run-2", "run-3"})
+        wait_until(lambda: outbox.waiting("mqtt", 0, 10) == [])
+        assert (publisher.too_long, publisher.confirmed, hung_up) == (1, 2, [])
+        assert "run-1 is longer than 256 KiB" in publisher.trouble and publisher.trouble in caplog.text
+        # This is what it spares: whoever sends such a message is hung up on, each time.
+        publisher._client.publish("edge/dev/event/door", "x" * 300_000, qos=1)
+        wait_until(lambda: hung_up)
+    finally:
+        publisher.stop()
+        listener.close()
+        broker.kill()
 
 
 def test_the_status_is_online_and_the_will_says_offline_when_the_device_is_gone(listen, publish):

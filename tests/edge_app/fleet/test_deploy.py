@@ -122,6 +122,18 @@ def test_the_shipped_broker_configuration_starts_and_serves_devices_by_tls(tmp_p
         assert client.publish("edge-social-distancing/gate-1/status", "{}", qos=1).wait_for_publish(5) is None
         client.disconnect()
         client.loop_stop()
+        # Who sends what the broker would have to keep until it is released is hung up on.
+        hasty = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id="hasty")
+        hasty.tls_set(str(certificate))
+        hasty.username_pw_set("gate-1", "secret of gate-1")
+        hung_up = []
+        hasty.on_disconnect = lambda *arguments: hung_up.append(arguments[3])
+        hasty.connect("localhost", port)
+        hasty.loop_start()
+        hasty.publish("edge-social-distancing/gate-1/event/door", "{}", qos=2)
+        wait_until(lambda: hung_up)
+        hasty.disconnect()
+        hasty.loop_stop()
         # Without TLS nobody is even answered.
         plain = paho.Client(paho.CallbackAPIVersion.VERSION2)
         plain.on_connect = lambda *arguments: answers.append("plain")

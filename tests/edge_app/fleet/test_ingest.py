@@ -11,103 +11,29 @@ import threading
 
 import pytest
 from click.testing import CliRunner
-from paho.mqtt import client as paho
 
 from edge_app.cli import cli
-from edge_app.delivery.messages import event_message, message_schema, minute_message, parse_message
+from edge_app.delivery.config import MqttConfig
+from edge_app.delivery.messages import (
+    LONGEST_BYTES,
+    event_message,
+    message_schema,
+    minute_message,
+    minute_messages,
+    parse_message,
+    topic_of,
+)
+from edge_app.delivery.mqtt import MqttPublisher
+from edge_app.delivery.outbox import Channel, Outbox, put_messages
 from edge_app.errors import UserError
 from edge_app.fleet import ingest as ingest_module
-from edge_app.fleet.database import MIGRATIONS, FleetDatabase, RefusedMessage, StoreResult
-from edge_app.fleet.ingest import FleetIngest, IngestOptions, _Taken
+from edge_app.fleet.backlog import Taken
+from edge_app.fleet.database import MIGRATIONS, FleetDatabase, RefusedMessage
+from edge_app.storage import StorageConfig
+from edge_app.storage.writer import HistoryWriter
 from tests.edge_app.fleet.outage import Site
 from tests.edge_app.storage.made import WITHOUT_METRES, event, minute
 from tests.edge_app.test_live import wait_until
-
-
-@pytest.fixture
-def ingest(broker, postgres):
-    made = []
-
-    def start():
-        made.append(FleetIngest(IngestOptions("127.0.0.1", broker.port, postgres.url, prefix="edge")))
-        made[-1].start()
-        assert made[-1].listening.wait(10.0)
-        return made[-1]
-
-    yield start
-    for receiver in made:
-        receiver.stop()
-
-
-@pytest.fixture
-def device(broker):
-    """Publishes as a device does, and keeps what is confirmed to it."""
-
-    class Device:
-        def __init__(self):
-            self.acks = []
-            self._client = paho.Client(paho.CallbackAPIVersion.VERSION2)
-            self._client.on_message = lambda client, data, message: self.acks.append(json.loads(message.payload))
-            self._client.connect("127.0.0.1", broker.port)
-            self._client.subscribe("edge/dev/ack", 1)
-            self._client.loop_start()
-
-        def send(self, payload, kind="event"):
-            self._client.publish(f"edge/dev/{kind}/door", payload, qos=1).wait_for_publish(5.0)
-
-        def publish(self, topic, payload):
-            self._client.publish(topic, payload, qos=1).wait_for_publish(5.0)
-
-        def say(self, status):
-            self._client.publish("edge/dev/status", status, qos=1, retain=True).wait_for_publish(5.0)
-
-        def confirmed(self, key="ids"):
-            return [uid for ack in self.acks for uid in ack[key]]
-
-        def close(self):
-            self._client.disconnect()
-            self._client.loop_stop()
-
-    made = Device()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def rows(postgres):
-    """Ask the database; it is emptied afterwards, by a new connection, since a test may have let it crash."""
-
-    def ask(sql):
-        database = FleetDatabase(postgres.url)
-        try:
-            return database.query(sql)
-        finally:
-            database.close()
-
-    yield ask
-    database = FleetDatabase(postgres.url)
-    database._connection.execute("TRUNCATE event, minute, notice, alert, device, refused")
-    database.close()
-
-
-@pytest.fixture
-def change_schema(postgres, rows):
-    """Run a statement; the second one undoes it after the test, unless it was run meanwhile."""
-    psycopg = pytest.importorskip("psycopg")
-    FleetDatabase(postgres.url).close()
-    undo = []
-
-    def change(sql, back=None):
-        with psycopg.connect(postgres.url, autocommit=True) as connection:
-            connection.execute(sql)
-        if sql in undo:
-            undo.remove(sql)
-        elif back is not None:
-            undo.append(back)
-
-    yield change
-    for sql in list(undo):
-        change(sql)
 
 
 def test_a_message_is_stored_once_and_confirmed_each_time_it_comes(ingest, device, rows):
@@ -138,6 +64,18 @@ def test_a_minute_without_metres_has_no_figures_there_and_an_older_device_s_minu
     assert rows(f"SELECT {figures} FROM minute ORDER BY id") == [(None,) * 6, (2, 1, 90.0, 20.0, 10.0, 3)]
     assert rows("SELECT people FROM minute ORDER BY id") == [(3,), (3,)]
     assert receiver.refused == 0
+
+
+def test_a_minute_that_comes_in_several_messages_adds_up_to_itself(ingest, device, rows):
+    ingest()
+    whole = minute(1, heat={(x, y): 1.5 for x in range(130) for y in range(130)})
+    messages = list(minute_messages("dev", whole))
+    for message in (*messages, *messages):
+        device.send(message.payload, "minute")
+    wait_until(lambda: len(device.confirmed()) == 2 * len(messages) == 6)
+    sums = "sum(watched_s), sum(people), sum(exposed_person_s), sum(jsonb_array_length(heat))"
+    watched, minutes = "sum(watched_s) FILTER (WHERE exposed_person_s IS NOT NULL)", "count(DISTINCT minute_utc)"
+    assert rows(f"SELECT {sums}, {watched}, {minutes} FROM minute") == [(60.0, 3, 20.0, 16_900, 60.0, 1)]
 
 
 def test_an_older_fleet_database_keeps_its_minutes_and_takes_those_without_metres(postgres):
@@ -196,6 +134,57 @@ def test_what_is_refused_is_set_aside_with_its_reason(ingest, device, rows):
     (kept,) = rows("SELECT device, id, reason, payload FROM refused")
     assert kept == ("dev", "zero", "it holds a zero character, which the database cannot store",
                     b'{"id": "zero\\u0000", "version": 9}')  # fmt: skip
+
+
+def test_a_batch_is_confirmed_by_several_messages_and_each_has_at_most_100_ids(ingest, device, rows):
+    first = ingest()
+    first.stop()
+    for number in range(250):
+        device.send(json.dumps({"id": f"bad-{number}"}) if number % 2 else event_message("dev", event(number)).payload)
+    ingest()
+    wait_until(lambda: len(device.confirmed()) == len(device.confirmed("refused")) == 125)
+    assert {(uid,) for uid in device.confirmed()} == set(rows("SELECT id FROM event"))
+    assert len(device.acks) >= 3
+    assert max(len(ack["ids"]) + len(ack["refused"]) for ack in device.acks) <= 100
+
+
+def test_a_device_takes_all_confirmations_of_a_batch(broker, ingest, tmp_path, rows, monkeypatch):
+    monkeypatch.setattr("edge_app.fleet.ingest._MOST_IDS", 7)
+    writer = HistoryWriter(StorageConfig(folder=tmp_path / "state", min_free_mb=0, commit_s=0.02))
+    writer.start()
+    channel = Channel("mqtt", frozenset({"event"}), lambda m: topic_of("edge", "dev", m.kind, m.camera))
+    writer.put(put_messages([channel], [event_message("dev", event(number)) for number in range(150)]))
+    config = MqttConfig(host="127.0.0.1", port=broker.port, prefix="edge", device="dev", confirm="receiver")
+    receiver = ingest()
+    outbox = Outbox(writer.path, writer.put)
+    publisher = MqttPublisher(config, "dev", outbox, dict)
+    publisher.start()
+    try:
+        wait_until(lambda: publisher.confirmed == 150 and outbox.waiting("mqtt", 0, 10) == [])
+    finally:
+        publisher.stop()
+        writer.stop()
+    assert (receiver.stored, publisher.repeated) == (150, 0)
+    assert rows("SELECT count(*) FROM event") == [(150,)]
+
+
+@pytest.mark.parametrize("letter", ["x", "é", "\U0001f600", "\x01", '"'])
+def test_the_longest_confirmation_is_below_64_kib_whatever_the_ids_are(letter):
+    payloads = list(ingest_module._confirmations([letter * 100] * 150, [letter * 100] * 150))
+    assert len(payloads) == 3
+    assert max(len(payload) for payload in payloads) < 1 << 16
+    assert [len(json.loads(payload)["ids"]) for payload in payloads] == [100, 50, 0]
+    assert b"\\u" not in payloads[0] or letter == "\x01"
+
+
+@pytest.mark.parametrize("uid", ["x" * 101, "\ud800", 7, None])
+def test_an_id_that_no_device_can_have_made_is_not_sent_back(uid, ingest, device, rows):
+    receiver = ingest()
+    device.send(json.dumps({"id": uid, "version": 9}))
+    device.send(event_message("dev", event(1)).payload)
+    wait_until(lambda: device.confirmed() == ["run-1"])
+    assert receiver.refused == 1 and device.confirmed("refused") == []
+    assert rows("SELECT id FROM refused") == [("",)]
 
 
 def test_only_the_latest_refused_messages_are_kept(postgres, rows, monkeypatch):
@@ -263,50 +252,9 @@ def test_repeats_of_what_waits_keep_no_other_message_from_coming_and_nothing_is_
     assert again.doubled == 0
 
 
-class Client:
-    """Keeps the numbers that are acknowledged to the broker."""
-
-    def __init__(self):
-        self.acked = []
-
-    def ack(self, mid, qos):
-        self.acked.append(mid)
-
-    def publish(self, *_, **__):
-        pass
-
-
-class Database:
-    """Takes what it is told to take."""
-
-    def __init__(self):
-        self.takes = False
-        self.fails = False
-
-    def store(self, messages):
-        if self.fails:
-            raise pytest.importorskip("psycopg").OperationalError("gone")
-        places = range(len(list(messages)))
-        return StoreResult(len(places)) if self.takes else StoreResult(held=dict.fromkeys(places, "no right"))
-
-    def close(self):
-        pass
-
-
-@pytest.fixture
-def receiver(monkeypatch):
-    """A receiver of which each step is done by the test."""
-    pytest.importorskip("psycopg")
-    database = Database()
-    monkeypatch.setattr("edge_app.fleet.ingest.FleetDatabase", lambda _: database)
-    made = FleetIngest(IngestOptions("127.0.0.1", 1883, "unused"))
-    made._client, made.database, made._connection = Client(), database, 1
-    return made
-
-
 def came(receiver, *mids, connection=1):
     payload = event_message("dev", event(1)).payload.encode()
-    receiver._store([_Taken(connection, mid, "dev", payload) for mid in mids])
+    receiver._store([Taken(connection, mid, "dev", payload) for mid in mids])
 
 
 def test_a_number_of_an_earlier_connection_is_not_acknowledged_since_it_may_mean_another_message(receiver):
@@ -335,8 +283,8 @@ def test_one_copy_of_what_waits_stays_with_the_broker(receiver):
 
 def test_a_repeat_is_acknowledged_once_though_its_batch_fails_with_the_database(receiver):
     came(receiver, 1)
-    other = _Taken(1, 3, "dev", event_message("dev", event(2)).payload.encode())
-    batch = [_Taken(1, 2, "dev", event_message("dev", event(1)).payload.encode()), other]
+    other = Taken(1, 3, "dev", event_message("dev", event(2)).payload.encode())
+    batch = [Taken(1, 2, "dev", event_message("dev", event(1)).payload.encode()), other]
     receiver.database.fails = True
     with pytest.raises(pytest.importorskip("psycopg").OperationalError):
         receiver._store(batch)
@@ -346,15 +294,23 @@ def test_a_repeat_is_acknowledged_once_though_its_batch_fails_with_the_database(
     assert receiver._client.acked == [2] and receiver.held == 2
 
 
-def test_a_status_that_fits_into_no_index_holds_up_nothing(broker, ingest, device, rows):
+def test_a_status_of_a_name_that_no_device_can_have_holds_up_nothing(broker, ingest, device, rows):
     ingest()
-    # What compresses would fit into the index.
-    name = "".join(random.Random(1).choices(string.ascii_letters, k=20_000))
+    name = "x" * 20_000
     device.publish(f"edge/{name}/status", b"online")
     device.say("online")
     device.send(event_message("dev", event(1)).payload)
     wait_until(lambda: device.confirmed() == ["run-1"])
     wait_until(lambda: rows("SELECT online FROM device") == [(True,)])
+
+
+def test_the_database_stores_the_other_statuses_where_a_name_fits_into_no_index(postgres, rows):
+    database = FleetDatabase(postgres.url)
+    # What compresses would fit into the index.
+    name = "".join(random.Random(1).choices(string.ascii_letters, k=20_000))
+    assert list(database.set_status({name: True, "dev": True})) == [name]
+    database.close()
+    assert rows("SELECT name FROM device") == [("dev",)]
 
 
 def test_a_failure_of_the_receiver_ends_the_command_with_its_reason(broker, postgres, rows, change_schema, monkeypatch):
@@ -436,6 +392,31 @@ def test_the_shipped_broker_has_more_on_their_way_than_the_receiver_holds(pytest
     text = (pytestconfig.rootpath / "deploy" / "fleet" / "mosquitto" / "mosquitto.conf").read_text()
     (inflight,) = [int(line.split()[1]) for line in text.splitlines() if line.startswith("max_inflight_messages")]
     assert ingest_module._MOST_HELD + ingest_module._BATCH < inflight <= ingest_module._QUEUE
+    (inflight_bytes,) = [int(line.split()[1]) for line in text.splitlines() if line.startswith("max_inflight_bytes")]
+    most_held_bytes = ingest_module._MOST_HELD_BYTES + ingest_module._BATCH_BYTES
+    # The broker may exceed its limit by one message, and counts no names of devices, of which each has 64 letters.
+    exceeded = LONGEST_BYTES + 64 * inflight
+    assert most_held_bytes + LONGEST_BYTES < inflight_bytes <= ingest_module._MOST_BYTES - exceeded
+    # Reading goes on at half of the limit, also while messages are held.
+    assert most_held_bytes <= ingest_module._MOST_BYTES / 2
+
+
+def test_the_shipped_broker_takes_the_longest_message_under_the_longest_topic(pytestconfig):
+    text = (pytestconfig.rootpath / "deploy" / "fleet" / "mosquitto" / "mosquitto.conf").read_text()
+    (most,) = [int(line.split()[1]) for line in text.splitlines() if line.startswith("max_packet_size")]
+    topic = topic_of("p" * 64, "d" * 64, "minute", "\U0001f600" * 64)
+    header = 1 + 4 + 2 + 2  # type, remaining length, length of the topic, number of the message
+    assert LONGEST_BYTES + header + len(topic.encode()) <= most < LONGEST_BYTES + 2048
+
+
+def test_a_message_that_is_too_long_is_refused_and_its_beginning_set_aside(ingest, device, rows):
+    receiver = ingest()
+    whole = json.loads(minute_message("dev", minute(1)).payload)
+    device.send(json.dumps({**whole, "camera": "x" * LONGEST_BYTES}), "minute")
+    device.send(event_message("dev", event(1)).payload)
+    wait_until(lambda: device.confirmed() == ["run-1"])
+    assert receiver.refused == 1
+    assert rows("SELECT reason, length(payload) FROM refused") == [("it is longer than 256 KiB", 1 << 16)]
 
 
 def test_the_schema_that_is_shipped_is_the_one_that_is_checked(pytestconfig):
