@@ -12,8 +12,7 @@ from edge_app.records import BoxArray, FloatArray, IntArray
 def iou_matrix(a: FloatArray, b: FloatArray) -> FloatArray:
     """Return the (N, M) intersection over union of (N, 4) and (M, 4) boxes, both xyxy or both yxyx."""
     shared = shared_area(a[:, None], b[None])
-    area_a, area_b = ((boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (a, b))
-    union = area_a[:, None] + area_b[None] - shared
+    union = _area(a)[:, None] + _area(b)[None] - shared
     iou: FloatArray = shared / np.maximum(union, 1e-12)
     return iou
 
@@ -27,6 +26,10 @@ def shared_area(a: FloatArray | BoxArray, b: FloatArray | BoxArray) -> FloatArra
 
 def _shared_edge(a: Any, b: Any, axis: int) -> Any:
     return np.maximum(np.minimum(a[..., axis + 2], b[..., axis + 2]) - np.maximum(a[..., axis], b[..., axis]), 0.0)
+
+
+def _area(boxes: Any) -> Any:
+    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
 
 
 def touching_pairs(boxes: FloatArray) -> tuple[IntArray, IntArray]:
