@@ -10,7 +10,8 @@ from __future__ import annotations
 import atexit
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Optional
 
 from edge_app.config import DEFAULT_MODEL, ModelConfig
@@ -82,7 +83,7 @@ class WatchedDetector:
         return getattr(self._detector, name)
 
     def preprocess(self, image: Any) -> Any:
-        """Prepare a frame; between two frames is the moment to change the model.
+        """Prepare a picture; between two is the moment to change the model.
 
         What is prepared carries the model that it was prepared for: with stages in threads of their own, frames of the
         model before are still on their way.
@@ -91,24 +92,30 @@ class WatchedDetector:
             self._detector, self._next = self._next, None
         detector = self._detector
         tensor, geometry = detector.preprocess(image)
-        return (detector, tensor), (detector, geometry)
+        return (detector, tensor), geometry
 
     def invoke(self, tensor: Any) -> Any:
-        """Run the model, and count it."""
+        """Run the model; outputs carry it on."""
         detector, content = tensor
+        with self._counted():
+            return detector, detector.invoke(content)
+
+    def decode(self, outputs: Any, geometry: Any) -> Any:
+        """Turn outputs into people, and count the frame."""
+        detector, content = outputs
+        with self._counted():
+            people = detector.decode(content, geometry)
+        self._faults = 0
+        self._count_frame()
+        return people
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
         try:
-            outputs = detector.invoke(content)
+            yield
         except Exception as error:
             self._count_fault(error)
             raise
-        self._faults = 0
-        self._count_frame()
-        return outputs
-
-    def decode(self, outputs: Any, geometry: Any) -> Any:
-        """Turn outputs into people."""
-        detector, content = geometry
-        return detector.decode(outputs, content)
 
     def _count_frame(self) -> None:
         if not self.on_trial:
@@ -132,7 +139,8 @@ class WatchedDetector:
                 self._next = self._opener(back)
 
     def _end_in_order(self) -> None:
-        if self.on_trial and self._still_ours():
+        # Who ends at a fault of the model, as an analysis does, does not end in order.
+        if self.on_trial and self._faults == 0 and self._still_ours():
             ours = self._store.state()
             self._store.change_state(lambda now: _counted(now, ours, -1))
 

@@ -7,13 +7,17 @@ import sys
 import numpy as np
 import pytest
 
-from edge_app.config import DEFAULT_MODEL, Config, ModelConfig
+from edge_app.config import DEFAULT_MODEL, SAMPLE, Config, ModelConfig
+from edge_app.detector import detect, load_detector
 from edge_app.errors import UserError
 from edge_app.model_store.install import install
 from edge_app.model_store.self_test import SelfTest
 from edge_app.model_store.store import Slot, StoreState
 from edge_app.model_store.trial import WatchedDetector, open_watched
 from edge_app.pipeline import Pipeline
+from edge_app.source import VideoFile
+from edge_app.tiles.config import TilesConfig
+from edge_app.tiles.tiled_detector import TiledDetector
 
 FRAME = np.zeros((48, 64, 3), np.uint8)
 
@@ -73,9 +77,9 @@ def opener_of(**fails):
 def go(detector, frames):
     failed = 0
     for _ in range(frames):
-        tensor, _ = detector.preprocess(FRAME)
+        tensor, geometry = detector.preprocess(FRAME)
         try:
-            detector.invoke(tensor)
+            detector.decode(detector.invoke(tensor), geometry)
         except RuntimeError:
             failed += 1
     return failed
@@ -112,6 +116,29 @@ def test_a_model_that_fails_three_times_in_a_row_is_changed_between_two_frames(o
     assert "failed on 3 frames in a row: delegate failed" in on_trial.state().failures[-1].reason
 
 
+def test_a_model_on_trial_looks_at_tiles(on_trial):
+    watched = open_watched(ModelConfig(), lambda config: load_detector(ModelConfig(path=DEFAULT_MODEL)), on_trial)
+    picture = next(iter(VideoFile(SAMPLE / "pets_s2l1_excerpt.mp4"))).image
+    tiles = TilesConfig(mode="on")
+    found = detect(TiledDetector(watched, tiles, None), picture)
+    expected = detect(TiledDetector(load_detector(ModelConfig(path=DEFAULT_MODEL)), tiles, None), picture)
+    assert len(found) > 0
+    np.testing.assert_array_equal(found.bbox, expected.bbox)
+
+
+def test_a_model_whose_outputs_cannot_be_read_is_changed_too(on_trial):
+    class Unreadable(FakeDetector):
+        def decode(self, outputs, geometry):
+            raise RuntimeError("outputs of another shape")
+
+    def opener(config):
+        return Unreadable("new") if config.path.parent.name == "new" else FakeDetector("old")
+
+    detector = open_watched(ModelConfig(), opener, on_trial)
+    assert go(detector, 20) == 3
+    assert detector.name == "old"
+
+
 def test_single_faults_do_not_change_it(on_trial):
     detector = open_watched(ModelConfig(), opener_of(new=lambda frame: frame % 2 == 0), on_trial)
     assert go(detector, 20) == 10
@@ -130,6 +157,24 @@ def test_a_process_that_dies_with_it_again_and_again_leaves_it(on_trial):
         assert on_trial.state().starts == start + 1
     assert open_watched(ModelConfig(), opener_of(), on_trial).name == "old"
     assert "ended 3 times in disorder" in on_trial.state().failures[-1].reason
+
+
+def test_a_process_that_ends_at_a_fault_of_the_model_does_not_end_in_order(on_trial):
+    code = (
+        "from edge_app.config import ModelConfig\n"
+        "from edge_app.model_store.trial import open_watched\n"
+        "class Broken:\n"
+        "    name = 'x'\n"
+        "    def preprocess(self, image): return image, None\n"
+        "    def invoke(self, tensor): raise RuntimeError('delegate failed')\n"
+        "detector = open_watched(ModelConfig(), lambda config: Broken())\n"
+        "detector.invoke(detector.preprocess(None)[0])\n"
+    )
+    for start in range(3):
+        done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+        assert "delegate failed" in done.stderr
+        assert on_trial.state().starts == start + 1
+    assert open_watched(ModelConfig(), opener_of(), on_trial).name == "old"
 
 
 def test_an_orderly_end_is_no_sign_against_it(on_trial):
