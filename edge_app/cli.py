@@ -79,6 +79,13 @@ def analyze(
         click.echo(str(error), err=True)
         return 1
     click.echo(json.dumps(summary, indent=2) if as_json else _sentences(summary, out))
+    step_s = summary["duration_s"] / max(1, summary["frames_analysed"] - 1)
+    if summary["violations"] is not None and step_s > config.events.max_gap_s:
+        click.echo(
+            f"warning: frames are {step_s:.1f} s apart, and no event survives more than events.max_gap_s "
+            f"({config.events.max_gap_s:g} s) without one: none can be found; give a smaller --every or a larger gap",
+            err=True,
+        )
     return 0
 
 

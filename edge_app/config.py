@@ -35,6 +35,8 @@ SAMPLE = Path(__file__).resolve().parent / "sample"
 
 # What was written there may be a secret by mistake, so that messages do not repeat it.
 _SECRET_KEYS = {"password", "secret", "apprise"}
+# So many are explained at once.
+_MOST_MISTAKES = 3
 
 
 class SourceConfig(Section):
@@ -378,7 +380,8 @@ def _absolute(source: SourceConfig, calibration: Optional[Path], folder: Path) -
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
     """Turn the first mistakes of a pydantic error, made in filling ``model``, into sentences for a person."""
     sentences = []
-    for mistake in error.errors()[:3]:
+    mistakes = error.errors()
+    for mistake in mistakes[:_MOST_MISTAKES]:
         location = [str(part) for part in mistake["loc"]]
         key = ".".join(location) or "configuration"
         if mistake["type"] == "extra_forbidden":
@@ -392,4 +395,6 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
             given = "" if is_quiet else masked(f", not {mistake['input']!r}")
             about = f"'{key}': " if location else ""
             sentences.append(f"{about}{message[:1].lower()}{message[1:]}{given}")
+    if len(mistakes) > _MOST_MISTAKES:
+        sentences.append(f"and {len(mistakes) - _MOST_MISTAKES} more")
     return "; ".join(sentences)

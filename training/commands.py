@@ -264,22 +264,26 @@ def post_process(model: Path, out: Path, max_detections: Optional[int], suppress
     from edge_app.manifest import load_manifest, manifest_path, sha256_of  # noqa: PLC0415 - keeps --help quick
 
     _check_out(out)
-    manifest = load_manifest(model) if model.is_file() else None
+    if model.suffix != ".tflite" or not model.is_file():
+        raise UserError(f"model {model} is no .tflite file; give one that 'quantize' or 'export' made")
+    manifest = load_manifest(model)
     if manifest is None:
-        raise UserError(f"there is no model {model} with a manifest beside it; give a .tflite that 'quantize' made")
+        raise UserError(f"model {model} has no manifest beside it; put {manifest_path(model).name} there")
     if manifest.compiled is not None:
         raise UserError(f"{model} is compiled, and the compiler's files are not changed; give the model it was made of")
     start_tensorflow()
     options = _post_process(max_detections, suppress)
     content = change_post_process(model.read_bytes(), options)
     try:
+        out.parent.mkdir(parents=True, exist_ok=True)
         out.write_bytes(content)
         changed = {"max_detections": options.max_detections, "suppressed": options.suppresses}
         outputs = manifest.outputs.model_copy(update=changed)
         named = {"name": out.stem, "file": out.name, "sha256": sha256_of(out), "outputs": outputs}
         manifest.model_copy(update=named).write(manifest_path(out))
     except OSError as error:
-        raise UserError(f"{out} cannot be written ({error.strerror}); give another --out") from error
+        name = error.filename or out
+        raise UserError(f"{name} cannot be written ({error.strerror}); give another --out") from error
     click.echo(out)
 
 

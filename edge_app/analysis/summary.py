@@ -61,7 +61,9 @@ class Totals:
     def people(self, seen: int) -> dict[str, Any]:
         """Return the section on people; ``seen`` is the number of confirmed tracks."""
         mean = self.person_frames / self.frames if self.frames else 0.0
-        return {"seen": seen, "at_most_at_once": self.people_at_most, "mean_at_once": round(mean, 3)}
+        # What turned out later to be a thing was counted in frames before, and is not among those seen.
+        at_most = min(self.people_at_most, seen)
+        return {"seen": seen, "at_most_at_once": at_most, "mean_at_once": round(mean, 3)}
 
     def violations(self, threshold_m: float, dropped_short: int) -> dict[str, Any]:
         """Return the section on violations of a calibrated video."""

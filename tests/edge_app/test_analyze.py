@@ -14,6 +14,7 @@ import pytest
 
 from edge_app.analysis import AnalysisOptions, Interrupted, analyze, checkpoint
 from edge_app.analysis import analyze as run_analysis
+from edge_app.analysis.summary import Totals
 from edge_app.config import SAMPLE, load_config
 from edge_app.errors import UserError
 from edge_app.hindsight import Recording
@@ -193,6 +194,11 @@ def test_another_configuration_does_not_go_on_from_a_foreign_checkpoint(demo_con
     summary = analyze(AnalysisOptions(CLIP, tmp_path / "out", other, progress=False))
     assert summary["frames_analysed"] == CLIP_FRAMES
     assert summary["violations"]["threshold_m"] == 1.0
+
+
+def test_no_more_are_there_at_once_than_were_seen():
+    totals = Totals(frames=10, person_frames=20, people_at_most=3)
+    assert totals.people(seen=2) == {"seen": 2, "at_most_at_once": 2, "mean_at_once": 2.0}
 
 
 def test_every_other_frame_is_analysed_on_request(demo_config, tmp_path):

@@ -32,6 +32,14 @@ def assert_one_sentence(done, said):
     assert done.stdout == ""
 
 
+def test_frames_too_far_apart_for_events_are_said(tmp_path):
+    done = edge_app("analyze", CLIP, "--config", "config/demo.yaml", "--every", "40", "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert "no event survives more than events.max_gap_s (2 s)" in done.stderr
+    done = edge_app("analyze", CLIP, "--config", "config/demo.yaml", "--every", "10", "--out", tmp_path / "more")
+    assert "max_gap_s" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [

@@ -82,6 +82,10 @@ def test_make_demo_works_on_a_copy_that_means_the_same_files_and_keeps_what_is_c
         ("distance: {threshold_m: .nan}", r"'distance.threshold_m'.*finite"),
         ("model: {low_score_threshold: 0.9}", r"low_score_threshold must not be above"),
         ("privacy: {people: naked}", r"'privacy.people'.*'pixelate', 'blur', 'schematic' or 'show'"),
+        (
+            "model: {threads: 0}\ndistance: {threshold_m: 0}\nprivacy: {people: naked}\nevents: {max_gap_s: -1}\nx: 1",
+            r"'model.threads'.*'distance.threshold_m'.*; and 2 more",
+        ),
         ("mqtt: {host: ''}", r"'mqtt.host' is an empty text; give a value, or leave the key out"),
         ("mqtt: {host: h, username: ' '}", r"'mqtt.username' is an empty text"),
         ("mqtt: {host: h, device: ''}", r"'mqtt.device' is an empty text"),

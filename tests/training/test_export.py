@@ -124,6 +124,12 @@ def test_the_post_process_of_a_model_of_many_classes_is_not_changed():
         change_post_process(THIRD_PARTY.read_bytes(), PostProcess())
 
 
+@pytest.mark.parametrize("content", [b"", b"text", b"\x1c\0\0\0TFL3" + b"\0" * 40])
+def test_what_is_no_model_is_told(content):
+    with pytest.raises(UserError, match="damaged or no TensorFlow Lite model"):
+        change_post_process(content, PostProcess())
+
+
 def test_the_command_changes_a_model_and_its_manifest(tmp_path):
     before, after = load_manifest(DEFAULT_MODEL), tmp_path / "people.tflite"
     done = CliRunner().invoke(post_process, [str(DEFAULT_MODEL), "--out", str(after), "--suppress"])

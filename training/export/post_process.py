@@ -107,9 +107,12 @@ def change_post_process(content: bytes, options: PostProcess) -> bytes:
     """
     from tensorflow.lite.tools import flatbuffer_utils  # noqa: PLC0415 - heavy
 
-    model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
-    graph = model.subgraphs[0]
-    operator = graph.operators[-1]
+    try:
+        model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
+        graph = model.subgraphs[0]
+        operator = graph.operators[-1]
+    except Exception as error:
+        raise UserError("the model is damaged or no TensorFlow Lite model; give a .tflite file") from error
     if model.operatorCodes[operator.opcodeIndex].customCode not in (OPERATOR, OPERATOR.encode()):
         raise UserError(f"the model does not end in {OPERATOR}; give a detector that 'export' or 'quantize' made")
     before = flexbuffers.Loads(bytes(operator.customOptions))
