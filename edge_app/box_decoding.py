@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
+
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_app.box_overlap import iou_matrix
-from edge_app.records import FloatArray, IntArray
+from edge_app.records import BoolArray, FloatArray, IntArray
 
 # Scales of ty, tx, th, tw in the TF Object Detection API's faster_rcnn_box_coder.
 SCALES = (10.0, 10.0, 5.0, 5.0)
@@ -37,13 +40,7 @@ def non_maximum_suppression(
 
     Equal scores are taken in an order that depends on the boxes alone, not on that of the rows.
     """
-    out = np.zeros(len(boxes), np.bool_)
-    kept: list[int] = []
-    for row in _best_first(boxes, scores).tolist():
-        if not out[row] and len(kept) < most:
-            kept.append(row)
-            out |= iou_matrix(boxes[row : row + 1], boxes)[0] > iou
-    return np.array(kept, np.int64)
+    return np.array([row for row, _, _ in islice(_surest(boxes, scores, iou), most)], np.int64)
 
 
 def one_box_each(
@@ -64,17 +61,31 @@ def one_box_each(
     boxes, scores = boxes[sound], scores[sound]
     order = _best_first(boxes, scores)
     boxes, scores = boxes[order], scores[order]
-    sure = int(np.count_nonzero(scores >= lowest))
-    kept = non_maximum_suppression(boxes[:sure], scores[:sure], most=sure)
-    if len(kept) == 0:
-        return boxes[kept], scores[kept]
-    overlap = iou_matrix(boxes[kept], boxes)
-    # A box speaks for one person, the surest one that it is not told apart from: or it would draw neighbours together.
-    own = np.argmax(overlap > NMS_IOU, axis=0) == np.arange(len(kept))[:, None]
-    share = (own & (overlap >= _SAME_PLACE_IOU)) * scores.astype(np.float64)
-    # Boxes without an area overlap nothing, not even themselves.
-    share[np.arange(len(kept)), kept] = np.maximum(scores[kept], 1e-9)
-    return (share @ boxes) / share.sum(axis=1, keepdims=True), scores[kept]
+    found: list[FloatArray] = []
+    kept: list[int] = []
+    for row, overlap, is_free in _surest(boxes, scores, NMS_IOU):
+        if scores[row] < lowest:
+            break
+        # A box speaks for one person, the surest that it is not told apart from: or it would draw neighbours together.
+        share = (is_free & (overlap >= _SAME_PLACE_IOU)) * scores.astype(np.float64)
+        # A box without an area overlaps nothing, not even itself.
+        share[row] = max(scores[row], 1e-9)
+        found.append(share @ boxes / share.sum())
+        kept.append(row)
+    return np.array(found).reshape(-1, 4), scores[kept]
+
+
+def _surest(boxes: FloatArray, scores: NDArray[np.floating], iou: float) -> Iterator[tuple[int, FloatArray, BoolArray]]:
+    """Yield the row of each box that no surer one suppresses, best first, with its (N,) IoU with all boxes.
+
+    Beside them (N,) bool: which boxes those that were yielded before do not suppress.
+    """
+    is_free = np.ones(len(boxes), np.bool_)
+    for row in _best_first(boxes, scores).tolist():
+        if is_free[row]:
+            overlap = iou_matrix(boxes[row : row + 1], boxes)[0]
+            yield row, overlap, is_free
+            is_free &= overlap <= iou
 
 
 def _best_first(boxes: FloatArray, scores: NDArray[np.floating]) -> IntArray:

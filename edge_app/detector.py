@@ -130,9 +130,8 @@ class TFLiteDetector:
         default_class = manifest.person_class if manifest else 0
         self._person_class = config.person_class if config.person_class is not None else default_class
         self._proven = manifest is not None
-        self._suppressed = not str(details[self.mapping.boxes]["name"]).startswith(UNSUPPRESSED)
-        if manifest is not None:
-            self._suppressed = manifest.outputs.suppressed
+        named = str(details[self.mapping.boxes]["name"])
+        self._suppressed = manifest.outputs.suppressed if manifest else not named.startswith(UNSUPPRESSED)
 
     def preprocess(self, image: Image) -> tuple[NDArray[Any], InputGeometry]:
         """Resize, turn to RGB and scale a (H, W, 3) BGR frame as the manifest says; tensor (1, h, w, 3)."""
@@ -159,12 +158,13 @@ class TFLiteDetector:
     def decode(self, outputs: RawOutputs, geometry: InputGeometry) -> Detections:
         """Keep people at or above the low score and put their boxes into source pixels."""
         boxes, classes, scores, count = outputs
-        people = np.flatnonzero(classes[:count] == self._person_class)
-        bbox, score = geometry.boxes_to_source(boxes[people]), scores[people]
+        is_person = classes[:count] == self._person_class
         if self._suppressed:
-            sure = score >= self._low_score
-            return Detections(bbox[sure], score[sure].astype(np.float32))
-        one_each, score = one_box_each(bbox.astype(np.float64), score, lowest=self._low_score)
+            keep = np.flatnonzero(is_person & (scores[:count] >= self._low_score))
+            return Detections(geometry.boxes_to_source(boxes[keep]), scores[keep].astype(np.float32))
+        rows = np.flatnonzero(is_person)
+        bbox = geometry.boxes_to_source(boxes[rows]).astype(np.float64)
+        one_each, score = one_box_each(bbox, scores[rows], lowest=self._low_score)
         return Detections(one_each.astype(np.float32), score.astype(np.float32))
 
     def _read(self, interpreter: Any, position: int) -> NDArray[np.float32]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -261,7 +262,7 @@ def post_process(model: Path, out: Path, max_detections: Optional[int], suppress
     Models that were made before this command was suppress overlapping boxes themselves, and look at every anchor for
     each row: that takes longer, and boxes are less exact.
     """
-    from edge_app.manifest import load_manifest, manifest_path, sha256_of  # noqa: PLC0415 - keeps --help quick
+    from edge_app.manifest import load_manifest, manifest_path  # noqa: PLC0415 - keeps --help quick
 
     _check_out(out)
     if model.suffix != ".tflite" or not model.is_file():
@@ -272,18 +273,15 @@ def post_process(model: Path, out: Path, max_detections: Optional[int], suppress
     if manifest.compiled is not None:
         raise UserError(f"{model} is compiled, and the compiler's files are not changed; give the model it was made of")
     start_tensorflow()
+    from training.release import save_model  # noqa: PLC0415 - brings Keras
+
     options = _post_process(max_detections, suppress)
     content = change_post_process(model.read_bytes(), options)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_bytes(content)
-        changed = {"max_detections": options.max_detections, "suppressed": options.suppresses}
-        outputs = manifest.outputs.model_copy(update=changed)
-        named = {"name": out.stem, "file": out.name, "sha256": sha256_of(out), "outputs": outputs}
-        manifest.model_copy(update=named).write(manifest_path(out))
-    except OSError as error:
-        name = error.filename or out
-        raise UserError(f"{name} cannot be written ({error.strerror}); give another --out") from error
+    changed = {"max_detections": options.max_detections, "suppressed": options.suppresses}
+    outputs = manifest.outputs.model_copy(update=changed)
+    digest = hashlib.sha256(content).hexdigest()
+    named = {"name": out.stem, "file": out.name, "sha256": digest, "outputs": outputs}
+    save_model(out, content, manifest.model_copy(update=named))
     click.echo(out)
 
 

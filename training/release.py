@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from edge_app.errors import UserError
-from edge_app.manifest import AnchorSpec, InputSpec, ModelManifest, OutputSpec, manifest_path, sha256_of
+from edge_app.manifest import AnchorSpec, InputSpec, ModelManifest, OutputSpec, manifest_path
 from edge_app.preprocess import ResizeMode
 from edge_app.records import FloatArray
 from training.export.convert import Conversion
@@ -48,16 +48,11 @@ def write_model(
     Raises:
         UserError: the folder cannot be written.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    except OSError as error:
-        raise UserError(f"model {path} cannot be written ({error.strerror}); give another --out") from error
     digest = hashlib.sha256(np.ascontiguousarray(anchors, "<f4").tobytes()).hexdigest()
     manifest = ModelManifest(
         name=path.stem,
         file=path.name,
-        sha256=sha256_of(path),
+        sha256=hashlib.sha256(content).hexdigest(),
         input=InputSpec(width=size[0], height=size[1], dtype=conversion.input_type, resize=resize),
         outputs=OutputSpec(
             boxes=0,
@@ -76,8 +71,23 @@ def write_model(
         tools=_tools(),
         license=license_name,
     )
-    manifest.write(manifest_path(path))
+    save_model(path, content, manifest)
     return manifest
+
+
+def save_model(path: Path, content: bytes, manifest: ModelManifest) -> None:
+    """Write a model's content and, beside it, its manifest; folders are made.
+
+    Raises:
+        UserError: one of the two cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        manifest.write(manifest_path(path))
+    except OSError as error:
+        name = error.filename or path
+        raise UserError(f"model {name} cannot be written ({error.strerror}); give another --out") from error
 
 
 def _commit() -> str:

@@ -22,6 +22,8 @@ from edge_app.storage.rows import CELL_M, MinuteAggregate, StoredEvent
 VERSION: Literal[1] = 1
 # Of a message as it travels, UTF-8. A fleet's broker hangs up on whoever sends more.
 LONGEST_BYTES = 256 * 1024
+# Of an id and of a device's name, characters.
+LONGEST_ID, LONGEST_DEVICE = 100, 64
 # What cannot be of any length otherwise is cut, or told in several messages, so that a message stays below that.
 _MOST_CELLS = 8000
 _LONGEST_SENTENCE = 4000
@@ -34,9 +36,9 @@ class _Message(BaseModel):
 
     version: Literal[1] = Field(VERSION, description="of this schema; a receiver refuses those that it does not know")
     id: str = Field(
-        min_length=1, max_length=100, description="never used twice; a second one is the same message again"
+        min_length=1, max_length=LONGEST_ID, description="never used twice; a second one is the same message again"
     )
-    device: str = Field(min_length=1, max_length=64, description="name of the device")
+    device: str = Field(min_length=1, max_length=LONGEST_DEVICE, description="name of the device")
     camera: str = Field(max_length=200, description="name of the camera; empty for the device as a whole")
 
 

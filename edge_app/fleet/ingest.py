@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Optional
 
-from edge_app.delivery.messages import LONGEST_BYTES, parse_message
+from edge_app.delivery.messages import LONGEST_BYTES, LONGEST_DEVICE, LONGEST_ID, parse_message
 from edge_app.errors import UserError
 from edge_app.fleet.backlog import Backlog, Taken
 from edge_app.fleet.database import FleetDatabase, FleetMessage, RefusedMessage, StoreResult, load_psycopg
@@ -38,11 +38,8 @@ _MOST_BYTES = 64 << 20
 _RETRY_S = 1.0
 _LONGEST_RETRY_S = 30.0
 _KEPT_BYTES = 1 << 16
-# A confirmation has at most so many ids, each of at most the length that the schema allows.
+# A confirmation has at most so many ids.
 _MOST_IDS = 100
-_LONGEST_ID = 100
-# As long as a device's name may be.
-_LONGEST_NAME = 64
 # More than these, repeats not counted, wait in the broker and at the devices. The broker's ``max_inflight_messages``
 # and ``max_inflight_bytes`` must be higher, or else what waits keeps the others from coming, and at most ``_QUEUE`` and
 # ``_MOST_BYTES``, or else reading pauses.
@@ -184,7 +181,7 @@ class FleetIngest:
     def _on_message(self, client: Any, data: Any, message: Any) -> None:
         device, kind = message.topic.split("/")[1:3]
         if kind == "status":
-            if len(device) > _LONGEST_NAME:
+            if len(device) > LONGEST_DEVICE:
                 log.error("the status of %.64s… is left aside; no device has so long a name", device)
             elif not self._statuses.full():
                 self._statuses.put((device, message.payload == b"online"))
@@ -410,7 +407,7 @@ def _id_of(payload: bytes) -> str:
     try:
         said = json.loads(payload[:LONGEST_BYTES])
         uid = said.get("id") if isinstance(said, dict) else None
-        if not isinstance(uid, str) or len(uid) > _LONGEST_ID:
+        if not isinstance(uid, str) or len(uid) > LONGEST_ID:
             return ""
         uid.encode()  # half of a surrogate pair, which JSON can say, cannot be sent back
     except (ValueError, RecursionError):

@@ -42,9 +42,9 @@ class PostProcess:
     classes: int = 1
 
     @classmethod
-    def suppressing(cls, max_detections: int = _MOST_PEOPLE) -> PostProcess:
+    def suppressing(cls) -> PostProcess:
         """Return options with which no two rows show one person, for programs that do not tell them apart."""
-        return cls(max_detections, NMS_IOU)
+        return cls(_MOST_PEOPLE, NMS_IOU)
 
     @property
     def suppresses(self) -> bool:

@@ -129,15 +129,19 @@ def test_a_stop_ends_the_wait_and_the_message_is_not_taken():
     assert (answers, backlog.size) == ([False], 1000)
 
 
+def send_until_it_pauses(device, receiver, count):
+    for number in range(count):
+        device.send(long_event(number))
+    wait_until(lambda: receiver.pauses == 1)
+
+
 def test_a_flood_while_the_database_is_stuck_stays_below_the_limit_and_all_of_it_is_stored(
     small, stuck, ingest, device, rows, caplog
 ):
     lock, release = stuck
     receiver = ingest()
     lock()
-    for number in range(60):
-        device.send(long_event(number))
-    wait_until(lambda: receiver.pauses == 1)
+    send_until_it_pauses(device, receiver, 60)
     most_bytes = 0
     for _ in range(20):
         most_bytes = max(most_bytes, receiver.taken_bytes)
@@ -162,9 +166,7 @@ def test_a_broker_that_hangs_up_on_a_receiver_that_does_not_read_hands_over_agai
     receiver._client.on_disconnect = lambda *what: hung_up.append(what[3])
     lock()
     # More than the sockets hold by themselves.
-    for number in range(400):
-        device.send(long_event(number))
-    wait_until(lambda: receiver.pauses == 1)
+    send_until_it_pauses(device, receiver, 400)
     time.sleep(8.0)  # the broker hangs up after one and a half times the keepalive, and looks now and then
     assert receiver.taken_bytes <= _LIMIT
     release()
@@ -179,9 +181,7 @@ def test_a_receiver_that_is_stopped_while_it_waits_for_room_loses_nothing(small,
     lock, release = stuck
     receiver = ingest()
     lock()
-    for number in range(60):
-        device.send(long_event(number))
-    wait_until(lambda: receiver.pauses == 1)
+    send_until_it_pauses(device, receiver, 60)
     stopping = threading.Thread(target=receiver.stop)
     stopping.start()
     time.sleep(0.3)

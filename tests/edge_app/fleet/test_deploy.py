@@ -110,28 +110,28 @@ def test_the_shipped_broker_configuration_starts_and_serves_devices_by_tls(tmp_p
     broker = Broker(tmp_path / "broker", shipped)
     broker.start()
     try:
-        client = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id="gate-1")
-        client.tls_set(str(certificate))
-        client.username_pw_set("gate-1", "secret of gate-1")
-        answers = []
-        client.on_connect = lambda *arguments: answers.append(arguments[3])
-        client.connect("localhost", port)
-        client.loop_start()
+        answers, hung_up = [], []
+
+        def begin(client_id):
+            client = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id=client_id)
+            client.tls_set(str(certificate))
+            client.username_pw_set("gate-1", "secret of gate-1")
+            client.on_connect = lambda *arguments: answers.append(arguments[3])
+            client.on_disconnect = lambda *arguments: hung_up.append(client_id)
+            client.connect("localhost", port)
+            client.loop_start()
+            return client
+
+        client = begin("gate-1")
         wait_until(lambda: answers)
         assert not answers[0].is_failure
         assert client.publish("edge-social-distancing/gate-1/status", "{}", qos=1).wait_for_publish(5) is None
         client.disconnect()
         client.loop_stop()
         # Who sends what the broker would have to keep until it is released is hung up on.
-        hasty = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id="hasty")
-        hasty.tls_set(str(certificate))
-        hasty.username_pw_set("gate-1", "secret of gate-1")
-        hung_up = []
-        hasty.on_disconnect = lambda *arguments: hung_up.append(arguments[3])
-        hasty.connect("localhost", port)
-        hasty.loop_start()
+        hasty = begin("hasty")
         hasty.publish("edge-social-distancing/gate-1/event/door", "{}", qos=2)
-        wait_until(lambda: hung_up)
+        wait_until(lambda: "hasty" in hung_up)
         hasty.disconnect()
         hasty.loop_stop()
         # Without TLS nobody is even answered.
