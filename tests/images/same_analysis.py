@@ -1,35 +1,15 @@
-"""Compares what ``analyze`` wrote on two machines, and makes a clip that every machine decodes to the same pictures."""
+"""Compares what ``analyze`` wrote on two machines."""
 
 from __future__ import annotations
 
 import csv
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from edge_app.box_overlap import iou_matrix
-from edge_app.source import VideoFile
 from training.runtimes.same_boxes import LEAST_IOU, MOST_SCORE
-
-
-def write_lossless(clip: Path, every: int, count: int, out: Path) -> None:
-    """Write some frames of a video as PNG in AVI.
-
-    FFmpeg turns the colours of H.264 into RGB with other code on ARM than on x86-64, and gets other grey levels;
-    pictures in RGB have nothing to be turned.
-    """
-    video = VideoFile(clip)
-    first = next(iter(video)).image
-    size = (first.shape[1], first.shape[0])
-    writer = cv2.VideoWriter(str(out), cv2.VideoWriter_fourcc(*"MPNG"), video.fps / every, size)
-    if not writer.isOpened():
-        raise RuntimeError(f"{out} cannot be written")
-    for frame in islice(VideoFile(clip), 0, every * count, every):
-        writer.write(frame.image)
-    writer.release()
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,9 @@
 from __future__ import annotations
 
-from itertools import islice
 from pathlib import Path
 
-import numpy as np
-
-from edge_app.config import SAMPLE
-from edge_app.source import VideoFile
 from tests.images.prove import merged
-from tests.images.same_analysis import compare_tracks, write_lossless
+from tests.images.same_analysis import compare_tracks
 
 
 def results(folder: Path, *rows: str) -> Path:
@@ -30,17 +25,6 @@ def test_a_row_is_the_same_under_another_number_but_not_with_another_box_or_scor
     )  # fmt: skip
     found = compare_tracks(first, second)
     assert (found.rows, found.same, found.identical) == ((4, 3), 1, False)
-
-
-def test_a_lossless_clip_holds_the_same_pictures(tmp_path):
-    clip = SAMPLE / "pets_s2l1_excerpt.mp4"
-    write_lossless(clip, 7, 3, tmp_path / "frames.avi")
-    wanted = [frame.image for frame in islice(VideoFile(clip), 0, 21, 7)]
-    video = VideoFile(tmp_path / "frames.avi")
-    found = [frame.image for frame in video]
-    assert len(found) == 3
-    assert abs(video.fps - 1.0) < 0.01
-    assert all(np.array_equal(a, b) for a, b in zip(wanted, found))
 
 
 def test_a_record_keeps_what_was_not_run_this_time():
