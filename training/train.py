@@ -165,13 +165,21 @@ def _build(config: TrainConfig, sets: WeightedSets) -> TrainableDetector:
     if config.quantization is not None:
         detector = _quantized(config, sets, detector)
     frozen = re.compile("|".join(config.freeze_variables) or "(?!)")
+    updated = re.compile("|".join(config.update_trainable_variables))
     for layer in detector.layers:
         normalises = isinstance(layer, keras.layers.BatchNormalization)
         if normalises and layer.name in new_layers:
             # Its statistics have to be found within this run.
             layer.momentum = _NEW_LAYER_MOMENTUM
-        elif frozen.search(layer.name) or (config.freeze_batch_norm and normalises):
+        elif (
+            frozen.search(layer.name) or updated.search(layer.name) is None or (config.freeze_batch_norm and normalises)
+        ):
             layer.trainable = False
+    if not detector.trainable_variables:
+        raise UserError(
+            "no layer is left to be trained; correct 'freeze_variables' and 'update_trainable_variables': layers "
+            f"are named as {detector.layers[1].name} and {detector.layers[-1].name}"
+        )
     model = TrainableDetector(
         detector,
         config.localization_weight,
@@ -180,6 +188,7 @@ def _build(config: TrainConfig, sets: WeightedSets) -> TrainableDetector:
         config.distillation_weight,
         HardExampleMiner(**config.hard_example_miner.model_dump()),
         by_overlap=config.loss == "overlap",
+        by_giou=config.localization_loss == "weighted_giou",
     )
     average = config.optimizer.use_moving_average
     schedule = WarmupCosine(config.optimizer.learning_rate, config.optimizer.warmup_steps, config.num_steps)

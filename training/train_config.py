@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Literal, Optional
 
@@ -123,6 +124,9 @@ class TrainConfig(_Section):
     loss: Literal["mined", "overlap"] = Field(
         "mined", description="mined: smooth L1 and hard negatives; overlap: generalised IoU and quality focal loss"
     )
+    localization_loss: Literal["weighted_smooth_l1", "weighted_giou"] = Field(
+        "weighted_smooth_l1", description="of boxes, with loss mined; weighted_giou: generalised IoU"
+    )
     localization_weight: float = Field(1.0, ge=0)
     classification_weight: float = Field(1.0, ge=0)
     hard_example_miner: MinerConfig = Field(default_factory=MinerConfig)
@@ -138,10 +142,23 @@ class TrainConfig(_Section):
     freeze_variables: tuple[str, ...] = Field(
         (), description="regular expressions: layers of these names stay as they are"
     )
+    update_trainable_variables: tuple[str, ...] = Field(
+        (), description="regular expressions: only layers of these names are trained; none given: all but the frozen"
+    )
     save_every_steps: int = Field(200, ge=1)
     anchor_generator: AnchorConfig = Field(default_factory=AnchorConfig)
     augmentation: AugmentationConfig = Field(default_factory=AugmentationConfig)
     optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
+
+    @field_validator("freeze_variables", "update_trainable_variables")
+    @classmethod
+    def _regular_expressions(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in value:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
+        return value
 
 
 def load_train_config(path: Path) -> TrainConfig:

@@ -27,6 +27,7 @@ class TrainableDetector(keras.Model):
         distillation_weight: float = 0.0,
         miner: HardExampleMiner = DEFAULT_MINER,
         by_overlap: bool = False,
+        by_giou: bool = False,
     ) -> None:
         """Args:
         detector: to be trained, float or quantised.
@@ -35,6 +36,7 @@ class TrainableDetector(keras.Model):
         distillation_weight: of the difference to the teacher's outputs.
         miner: of negatives.
         by_overlap: learn from ``quality_loss`` instead of ``ssd_loss``; the miner has nothing to do then.
+        by_giou: boxes of ``ssd_loss`` are taught by their generalised IoU.
         """
         super().__init__(name="trainable")
         self.detector = detector
@@ -44,6 +46,7 @@ class TrainableDetector(keras.Model):
         self._teacher_shift = (zero_point(detector) - FLOAT_ZERO_POINT) / FLOAT_ZERO_POINT
         self._miner = miner
         self._by_overlap = by_overlap
+        self._by_giou = by_giou
         names = ["localization", "classification", *(["distillation"] if teacher is not None else [])]
         self._means = [keras.metrics.Mean(name) for name in names]
 
@@ -60,7 +63,7 @@ class TrainableDetector(keras.Model):
         if self._by_overlap:
             losses = list(quality_loss(encodings, logits, *labels))
         else:
-            losses = list(ssd_loss(encodings, logits, *labels, self._miner))
+            losses = list(ssd_loss(encodings, logits, *labels, self._miner, self._by_giou))
         teacher = self._teacher[0]
         if teacher is not None:
             wanted = teacher(x + self._teacher_shift, training=False)

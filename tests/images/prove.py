@@ -190,9 +190,10 @@ def analyse(name: str, built: Built, work: Path) -> tuple[dict[str, Path], list[
         native = IMAGES[name].architecture == "amd64" or platform.machine() == "aarch64"
         emulated = "" if native else ", emulator included"
         versions = summary["versions"]
+        opencv, numpy = versions["opencv-python-headless"], versions["numpy"]
         lines.append(
             f"- `analyze` of the sample clip, {way}, as user {built.stage.user}: {FRAMES} frames, Python "
-            f"{versions['python']}, {summary['runtime']}, OpenCV {versions['opencv']}, NumPy {versions['numpy']}, "
+            f"{versions['python']}, {summary['runtime']}, OpenCV {opencv}, NumPy {numpy}, "
             f"peak memory {memory / 1024:.0f} MiB{emulated}"
         )
         folders[way] = folder

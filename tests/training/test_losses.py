@@ -54,6 +54,15 @@ def test_boxes_cost_smooth_l1_on_positives_only():
     assert loss(np.zeros((1, 2, 2)), [[1, 0]], encodings=encodings)[0] == pytest.approx(2.625)
 
 
+def test_boxes_may_cost_what_is_missing_of_their_generalised_iou():
+    """A box of an anchor's height and half its width, and one beside the anchor, half a width away from it."""
+    half, beside = [[[0.0, 0.0, 0.0, 5 * np.log(0.5)]]], [[[0.0, 15.0, 0.0, 0.0]]]
+    for encodings, wanted in ((np.zeros((1, 1, 4)), 0.0), (half, 0.5), (beside, 1.0 + 0.5 / 2.5)):
+        parts = ssd_loss(*(np.array(part, np.float32) for part in (
+            encodings, np.zeros((1, 1, 2)), np.zeros((1, 1, 4)), [[1]], [[1]])), by_giou=True)  # fmt: skip
+        assert float(parts[0]) == pytest.approx(wanted, abs=1e-6)
+
+
 def sure(quality):
     """Logits of the person and the background that are right about an overlap."""
     return [np.log((1 - quality) / quality), np.log(quality / (1 - quality))]

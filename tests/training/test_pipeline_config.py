@@ -79,6 +79,17 @@ def test_an_old_experiment_is_carried_over_and_what_is_not_is_said(tmp_path):
     assert yaml.safe_load((tmp_path / "train.yaml").read_text())["augmentation"] == {"flip": 0.5}
 
 
+def test_the_loss_of_boxes_is_taken_over_if_it_is_known_and_names_of_variables_are_told():
+    loss = "model { ssd { feature_extractor { type: 'ssd_mobilenet_v2' } loss { localization_loss { %s { } } } } }"
+    training = "train_config { update_trainable_variables: 'BoxPredictor' }"
+    assert PipelineReader(loss % "weighted_giou", "p").config["localization_loss"] == "weighted_giou"
+    assert "localization_loss" not in PipelineReader(loss % "weighted_smooth_l1", "p").config
+    reader = PipelineReader(loss % "weighted_l2" + training, "p")
+    assert "localization_loss" not in reader.config
+    for part in ("weighted_l2: weighted_smooth_l1 is used", "update_trainable_variables: layers have other names"):
+        assert any(part in line for line in reader.left), part
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -287,6 +287,39 @@ def test_processes_make_the_very_batches_that_one_makes(undisturbed):
             np.testing.assert_array_equal(values, other_targets[name])
 
 
+def test_only_the_named_layers_are_trained(undisturbed):
+    import keras
+
+    from training.train import train
+
+    folder, config, _ = undisturbed
+    only = {"update_trainable_variables": ("BoxEncodingPredictor",), "localization_loss": "weighted_giou"}
+    start = keras.models.load_model(train(config.model_copy(update={"num_steps": 1}), folder / "start"), compile=False)
+    start.save(folder / "start.keras")
+    changes = {**only, "fine_tune_checkpoint": folder / "start.keras", "num_steps": 2}
+    found = keras.models.load_model(train(config.model_copy(update=changes), folder / "boxes"), compile=False)
+    changed = set()
+    for before, after in zip(start.layers, found.layers):
+        if any(not np.array_equal(a, b) for a, b in zip(before.get_weights(), after.get_weights())):
+            changed.add(before.name)
+    assert changed
+    assert all("BoxEncodingPredictor" in name for name in changed)
+
+
+def test_layers_that_are_not_there_are_refused(undisturbed):
+    from training.train import train
+
+    folder, config, _ = undisturbed
+    with pytest.raises(UserError, match=r"no layer is left to be trained; correct 'freeze_variables' and 'update_"):
+        train(config.model_copy(update={"update_trainable_variables": ("NoSuchLayer",)}), folder / "none")
+
+
+def test_a_wrong_regular_expression_is_refused_with_its_key(tmp_path):
+    examples_set(tmp_path / "set")
+    with pytest.raises(UserError, match=r"'freeze_variables': .*'\('.* is no regular expression"):
+        load_train_config(config_file(tmp_path, freeze_variables=["("]))
+
+
 def test_training_by_overlap_lowers_its_loss_on_what_it_sees(undisturbed):
     from training.train import train
 

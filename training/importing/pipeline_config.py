@@ -76,10 +76,15 @@ class PipelineReader:
         }
         if mined:
             self.config["hard_example_miner"] = mined
-        for part, ours in (("classification_loss", "weighted_sigmoid"), ("localization_loss", "weighted_smooth_l1")):
-            kind = next(iter(_one(loss, part)), ours)
-            if kind != ours:
-                self.left.append(f"{part} {kind}: {ours} is used")
+        for part, ours in (
+            ("classification_loss", ("weighted_sigmoid",)),
+            ("localization_loss", ("weighted_smooth_l1", "weighted_giou")),
+        ):
+            kind = next(iter(_one(loss, part)), ours[0])
+            if kind not in ours:
+                self.left.append(f"{part} {kind}: {ours[0]} is used")
+            elif kind != ours[0]:
+                self.config[part] = kind
         suppression = _one(_one(ssd, "post_processing"), "batch_non_max_suppression")
         if suppression:
             self.left.append(
@@ -121,6 +126,9 @@ class PipelineReader:
             self.config["fine_tune_checkpoint"] = start
         elif start is not None:
             self.left.append(f"fine_tune_checkpoint {start}: a placeholder; training starts from the pretrained graph")
+        for name in ("freeze_variables", "update_trainable_variables"):
+            if name in training:
+                self.left.append(f"{name}: layers have other names here; set it by those that Keras shows")
         optimizer = _one(training, "optimizer")
         if optimizer:
             kind = next((name for name in optimizer if name.endswith("optimizer")), "")

@@ -1,4 +1,4 @@
-"""The losses of an SSD: smooth L1 on boxes and mined cross-entropy on classes, or overlap on both."""
+"""The losses of an SSD: smooth L1 or generalised IoU on boxes, mined cross-entropy on classes; or overlap on both."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ def ssd_loss(
     person: Any,
     weight: Any,
     miner: HardExampleMiner = HardExampleMiner(),
+    by_giou: bool = False,
 ) -> tuple[Any, Any]:
     """Return the localisation and the classification loss, each a scalar per positive anchor.
 
@@ -50,9 +51,14 @@ def ssd_loss(
         person: (batch, anchors), 1 on anchors of a person.
         weight: (batch, anchors), 0 where an anchor teaches nothing.
         miner: of negatives.
+        by_giou: teach boxes by their generalised IoU (Rezatofighi et al., CVPR 2019), not by smooth L1.
     """
     positives = ops.maximum(ops.sum(person), 1.0)
-    localisation = ops.sum(ops.sum(_smooth_l1(encodings - target_boxes), axis=-1) * person) / positives
+    if by_giou:
+        off = 1.0 - _overlaps(encodings, target_boxes)[1]
+    else:
+        off = ops.sum(_smooth_l1(encodings - target_boxes), axis=-1)
+    localisation = ops.sum(off * person) / positives
     # Both columns are trained: background to 1 on negatives, person to 1 on positives.
     labels = ops.stack([1.0 - person, person], axis=-1)
     entropy = ops.sum(_sigmoid_cross_entropy(logits, labels), axis=-1) * weight
