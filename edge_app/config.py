@@ -26,7 +26,7 @@ from edge_app.still_things import StillThingsConfig
 from edge_app.storage.config import StorageConfig
 from edge_app.tiles.config import TilesConfig
 from edge_app.web.dashboard_config import DashboardConfig
-from edge_app.yaml_keys import load_yaml
+from edge_app.yaml_keys import load_yaml, what_is_wrong
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DEFAULT_MODEL = REPOSITORY / "models" / "pedestrian_ssdlite_mobilenet_v2_320_qat_int8.tflite"
@@ -311,7 +311,10 @@ def parse_config(content: Any, name: str, folder: Path) -> Config:
     if content is None:
         content = {}
     if not isinstance(content, dict):
-        raise UserError(f"{name}: a configuration is a mapping of sections, not a {type(content).__name__}")
+        kind = type(content).__name__
+        raise UserError(f"{name}: a configuration is a mapping of sections, not a {kind}; see 'config schema'")
+    if "train" in content:
+        raise UserError(f"{name} configures training; give it to 'python -m training train --config'")
     try:
         config = Config.model_validate(content)
     except ValidationError as error:
@@ -334,10 +337,7 @@ def _read_yaml(path: Path) -> Any:
     try:
         return load_yaml(text)
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "syntax error"
-        raise UserError(f"{path}: not valid YAML{where} ({problem}); correct that line") from error
+        raise UserError(f"{path}: not valid YAML{what_is_wrong(error)}; correct that line") from error
 
 
 def _with_absolute_paths(config: Config, folder: Path) -> Config:

@@ -65,6 +65,8 @@ def _read_model(path: Path) -> bytes:
         content = path.read_bytes()
     except FileNotFoundError as error:
         raise UserError(f"model {path} does not exist; check 'model.path' or --model") from error
+    except IsADirectoryError as error:
+        raise UserError(f"model {path} is a folder; give a .tflite file in it") from error
     except OSError as error:
         raise UserError(f"model {path} cannot be read ({error.strerror}); check its permissions") from error
     # Bytes 4 to 8 of a FlatBuffer name its schema.

@@ -175,7 +175,7 @@ class VideoFile:
 
 def _open_capture(path: Path) -> cv2.VideoCapture:
     if not path.exists():
-        raise UserError(f"video {path} does not exist; check the path")
+        raise UserError(f"video {path} does not exist; check the path (of a configured one: 'source.uri')")
     if not path.is_file():
         raise UserError(f"{path} is not a video file; give the path of a recorded video")
     try:

@@ -22,6 +22,13 @@ def load_yaml(text: str) -> Any:
         loader.dispose()
 
 
+def what_is_wrong(error: Exception) -> str:
+    """Return where a document is no YAML, and why, as part of a sentence that begins with "not valid YAML"."""
+    mark = getattr(error, "problem_mark", None)
+    where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+    return f"{where} ({getattr(error, 'problem', None) or 'syntax error'})"
+
+
 class _OneOfEachKey(yaml.SafeLoader):
     """PyYAML's safe loader takes the last of equal keys; this one refuses them. Merge keys (``<<``) stay allowed."""
 

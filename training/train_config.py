@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from edge_app.errors import UserError
+from edge_app.yaml_keys import load_yaml, what_is_wrong
 
 _FEATURE_MAPS = 6
 
@@ -168,11 +169,15 @@ def load_train_config(path: Path) -> TrainConfig:
         UserError: the file is missing or wrong; the message names the key.
     """
     try:
-        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content: Any = load_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UserError(f"training configuration {path} does not exist; check --config") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"training configuration {path} is not readable YAML; correct it") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"training configuration {path} cannot be read ({error}); give a readable YAML file") from error
+    except yaml.YAMLError as error:
+        raise UserError(
+            f"training configuration {path}: not valid YAML{what_is_wrong(error)}; correct that line"
+        ) from error
     try:
         config = TrainConfig.model_validate(content)
     except ValidationError as error:

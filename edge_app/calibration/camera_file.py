@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from edge_app.calibration.camera import CameraModel, HomographyCamera, PinholeCamera
 from edge_app.calibration.scene_reference import SceneReference
 from edge_app.errors import UserError
+from edge_app.yaml_keys import load_yaml, what_is_wrong
 
 Row3 = tuple[float, float, float]
 Matrix3 = tuple[Row3, Row3, Row3]
@@ -233,11 +234,15 @@ def _homography(file: _HomographyFile) -> HomographyCamera:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = load_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UserError(f"camera file {path} does not exist; check 'calibration' in the configuration") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"camera file {path} cannot be read as YAML; restore it or calibrate again") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"camera file {path} cannot be read ({error}); restore it or calibrate again") from error
+    except yaml.YAMLError as error:
+        raise UserError(
+            f"camera file {path}: not valid YAML{what_is_wrong(error)}; correct that line or calibrate again"
+        ) from error
     if not isinstance(content, dict):
         raise UserError(f"camera file {path} is not a camera file; make one with 'calibrate'")
     return content

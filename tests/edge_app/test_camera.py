@@ -116,6 +116,13 @@ def test_a_degenerate_camera_file_is_refused_with_the_reason(tmp_path, content, 
         load_camera(path)
 
 
+def test_a_camera_file_that_says_a_thing_twice_is_refused_with_the_line(tmp_path):
+    path = tmp_path / "camera.yaml"
+    path.write_text(PETS_CAMERA.read_text() + "\nimage: {width: 1, height: 1}\n")
+    with pytest.raises(UserError, match=r"camera\.yaml: not valid YAML at line \d+, .*'image' is there already"):
+        load_camera(path)
+
+
 def test_a_missing_camera_file_is_named(tmp_path):
     with pytest.raises(UserError, match=r"nowhere\.yaml does not exist"):
         load_camera(tmp_path / "nowhere.yaml")

@@ -229,6 +229,11 @@ def test_a_damaged_model_is_refused(tmp_path, content, said):
         load_detector(ModelConfig(path=path))
 
 
+def test_a_folder_is_no_model(tmp_path):
+    with pytest.raises(UserError, match=r"is a folder; give a \.tflite file in it"):
+        load_detector(ModelConfig(path=tmp_path))
+
+
 @pytest.mark.skipif(not THIRD_PARTY.exists(), reason="../shared/data is not here")
 def test_a_third_party_detector_works_without_a_manifest():
     detector = load_detector(ModelConfig(path=THIRD_PARTY))

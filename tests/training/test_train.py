@@ -314,6 +314,13 @@ def test_layers_that_are_not_there_are_refused(undisturbed):
         train(config.model_copy(update={"update_trainable_variables": ("NoSuchLayer",)}), folder / "none")
 
 
+def test_a_key_that_is_there_twice_is_refused_with_its_line(tmp_path):
+    path = tmp_path / "train.yaml"
+    path.write_text("train: [{labels: set}]\nseed: 1\nseed: 2\n")
+    with pytest.raises(UserError, match=r"train\.yaml: not valid YAML at line 3, .*'seed' is there already"):
+        load_train_config(path)
+
+
 def test_a_wrong_regular_expression_is_refused_with_its_key(tmp_path):
     examples_set(tmp_path / "set")
     with pytest.raises(UserError, match=r"'freeze_variables': .*'\('.* is no regular expression"):
