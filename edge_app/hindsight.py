@@ -59,6 +59,7 @@ class _Moment:
         step_s: seconds since the frame before.
         kept: for each track of the frame before, whether it is still there; those are the first of this frame's.
         verdict: (N,) 1 a thing, 0 somebody, -1 not said in this frame.
+        doubtful: (N,) the verdict may turn out to be wrong: nothing has moved or changed yet.
     """
 
     followed: Followed
@@ -67,6 +68,7 @@ class _Moment:
     step_s: float
     kept: BoolArray
     verdict: IntArray
+    doubtful: BoolArray
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,8 @@ class _Later:
         score_sum, score_weight: (N,) of their scores in this frame and after it, the later the less.
         next_s: (N,) when they are seen next, this frame included; infinity for never.
         id: (N,) the first one that they have from here on; 0 for none.
-        verdict: (N,) the first one from here on, as in ``_Moment``.
+        verdict: (N,) the first one from here on, as in ``_Moment``; if it is in doubt, what later ones say who know.
+        doubtful: (N,) whether what follows may still change the verdict.
     """
 
     state: MotionState
@@ -87,6 +90,7 @@ class _Later:
     next_s: FloatArray
     id: IntArray
     verdict: IntArray
+    doubtful: BoolArray
 
 
 class Hindsight:
@@ -277,7 +281,8 @@ def _moment_after(before: Optional[_SoFar], followed: Followed, trace: Trace) ->
     step_s = max(0.0, followed.time_s - before.time_s)
     is_thing, is_somebody = np.isin(trace.id, followed.things.id), np.isin(trace.id, followed.tracks.id)
     verdict = np.where(is_thing, 1, np.where(is_somebody, 0, -1))
-    return _Moment(followed, trace, _go_on(before, kept, step_s, trace), step_s, kept, verdict)
+    doubtful = np.isin(trace.id, followed.doubtful)
+    return _Moment(followed, trace, _go_on(before, kept, step_s, trace), step_s, kept, verdict, doubtful)
 
 
 def _nothing(time_s: float) -> _SoFar:
@@ -312,20 +317,26 @@ def _known_from(moment: _Moment, after: Optional[_Moment], later: Optional[_Late
     state = moment.so_far.state.select(np.arange(count))
     score_sum, score_weight = np.zeros(count), np.zeros(count)
     next_s, ids, verdict = np.full(count, np.inf), np.zeros(count, np.int64), np.full(count, -1)
+    doubtful = np.zeros(count, np.bool_)
     if after is not None and later is not None:
         on = np.flatnonzero(after.kept)
         there = np.arange(len(on))
         fade = np.exp(-after.step_s / _SCORE_TIME_S)
         score_sum[on], score_weight[on] = fade * later.score_sum[there], fade * later.score_weight[there]
-        next_s[on], ids[on], verdict[on] = later.next_s[there], later.id[there], later.verdict[there]
+        next_s[on], ids[on] = later.next_s[there], later.id[there]
+        verdict[on], doubtful[on] = later.verdict[there], later.doubtful[there]
         state.replace(on, moment.so_far.state.select(on).corrected_by(later.state.select(there), after.step_s))
+    # What has not moved nor changed was a thing all along if it is taken for one later; who moves later was somebody.
+    known_better = moment.doubtful & np.where(verdict == 1, doubtful, (verdict == 0) & ~doubtful)
+    own = (moment.verdict >= 0) & ~known_better
     return _Later(
         state,
         score_sum + np.nan_to_num(trace.worth),
         score_weight + seen,
         np.where(seen, moment.followed.time_s, next_s),
         np.where(trace.id > 0, trace.id, ids),
-        np.where(moment.verdict >= 0, moment.verdict, verdict),
+        np.where(own, moment.verdict, verdict),
+        np.where(own, moment.doubtful, doubtful),
     )
 
 

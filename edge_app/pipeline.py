@@ -35,6 +35,7 @@ from edge_app.records import (
     FrameResult,
     GroundPoints,
     Image,
+    IntArray,
     Pairs,
     Tracks,
     ViolationEvent,
@@ -65,6 +66,7 @@ class Followed:
         things: tracks of what never moves.
         last_seen: (M, 4) float32, as in ``FrameResult``.
         camera_moved: the camera looks elsewhere than when it was calibrated.
+        doubtful: (K,) ids of tracks and things of which the next moments tell what they are.
     """
 
     index: int
@@ -74,6 +76,7 @@ class Followed:
     things: Tracks
     last_seen: BoxArray
     camera_moved: bool
+    doubtful: IntArray
 
 
 class Pipeline:
@@ -229,8 +232,8 @@ class Pipeline:
         self.dropped_impossible += feet.dropped
         self.dropped_duplicates += feet.duplicates
         tracks = self._tracker.update(time_s, feet.detections, feet.measurements)
-        tracks, things = self._set_things_apart(time_s, tracks)
-        return Followed(index, time_s, detections, tracks, things, last_seen, self.camera_moved)
+        tracks, things, doubtful = self._set_things_apart(time_s, tracks)
+        return Followed(index, time_s, detections, tracks, things, last_seen, self.camera_moved, doubtful)
 
     def trace(self) -> Trace:
         """Return what the frame that was followed last said of every track, for those who judge in hindsight."""
@@ -329,19 +332,24 @@ class Pipeline:
         self._watch = _camera_watch(config) if self.camera is not None else None
         return cut_off
 
-    def _set_things_apart(self, time_s: float, tracks: Tracks) -> tuple[Tracks, Tracks]:
-        """Part tracks of people from those of things, which take no part in anything that follows."""
+    def _set_things_apart(self, time_s: float, tracks: Tracks) -> tuple[Tracks, Tracks, IntArray]:
+        """Part tracks of people from those of things, which take no part in anything that follows.
+
+        Returns:
+            Both, and the ids of those of which the next moments tell what they are.
+        """
         image, self._image = self._image, None
+        all_people = tracks, Tracks.empty(), np.zeros(0, np.int64)
         if self.still_things is None:
-            return tracks, Tracks.empty()
+            return all_people
         if self.camera_moved:
             # Nothing stands where it stood.
             self.still_things.forget()
-            return tracks, Tracks.empty()
+            return all_people
         if image is None:
-            return tracks, Tracks.empty()
+            return all_people
         is_thing = self.still_things.update(time_s, image, tracks)
-        return tracks[~is_thing], tracks[is_thing]
+        return tracks[~is_thing], tracks[is_thing], self.still_things.doubtful
 
     def _measure(self, time_s: float, tracks: Tracks, ground: GroundPoints) -> Pairs:
         """Measure between people who are seen, or were just before; nobody knows where those are who are lost."""

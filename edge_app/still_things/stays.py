@@ -73,7 +73,7 @@ class Stays:
         """Return (K,) when tracks were seen first."""
         return np.array([self._of[track].began_s for track in tracks.tolist()])
 
-    def unproven(self, tracks: IntArray, changed_s: FloatArray, still_s: FloatArray) -> BoolArray:
+    def unproven(self, tracks: IntArray, changed_s: FloatArray, still_s: FloatArray) -> tuple[BoolArray, BoolArray]:
         """Tell which of K tracks may be things for all that is known: nothing about them has ever moved or changed.
 
         The surer the detector, the longer somebody may keep still: until it would be more likely that this is a thing.
@@ -82,16 +82,21 @@ class Stays:
             tracks: (K,) ids of tracks that have not left their places.
             changed_s: (K,) when the picture there changed last.
             still_s: (K,) for how long it has not.
+
+        Returns:
+            (K,) nothing has ever moved or changed, and (K,) that for so long that it is more likely a thing.
         """
         stays = [self._of[track] for track in tracks.tolist()]
-        if not stays:
-            return np.zeros(0, np.bool_)
         for stay, changed in zip(stays, changed_s.tolist()):
             stay.is_alive = stay.is_alive or changed > stay.began_s
-        score, alive = (np.array([getattr(stay, name) for stay in stays]) for name in ("score", "is_alive"))
+        score = np.array([stay.score for stay in stays], np.float64)
         allowed_s = np.maximum(_AT_LEAST_S, _FIRST_CHANGE_S * log_odds(score))
-        result: BoolArray = ~alive.astype(np.bool_) & (still_s >= allowed_s)
-        return result
+        unmoved = ~self.are_alive(tracks)
+        return unmoved, unmoved & (still_s >= allowed_s)
+
+    def are_alive(self, tracks: IntArray) -> BoolArray:
+        """Tell of which of K tracks the picture has changed visibly, in place."""
+        return np.array([self._of[track].is_alive for track in tracks.tolist()], np.bool_)
 
     def clear(self) -> None:
         """Forget all."""

@@ -57,11 +57,13 @@ class StillThings:
         config: how long nothing must change.
         found: how many things there have been, so far.
         things_now: how many tracks are known things in the newest frame.
+        doubtful: ids of tracks in the newest frame that have not moved nor changed yet, where no thing is known.
     """
 
     config: StillThingsConfig
     found: int = 0
     things_now: int = 0
+    doubtful: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
     _witnessed: int = 0
     _noise: float = 0.0
     _ended: int = 0
@@ -95,6 +97,7 @@ class StillThings:
         stays = np.flatnonzero(~walks)
         place = self._places_of(time_s, image, tracks.bbox[stays].astype(np.float64))
         known = place >= 0
+        unseen = tracks.id[stays[~known]]
         stays, place = stays[known], place[known]
         self._places.seen_s[place] = time_s
         due = np.unique(place[time_s - self._places.looked_s[place] >= _LOOK_S])
@@ -104,9 +107,12 @@ class StillThings:
         still = np.zeros(len(tracks), np.bool_)
         # Of a track that appeared when nothing could be said of its place nothing is said either.
         told = self._places.told_s[place] >= self._stays.began_s(tracks.id[stays])
-        still[stays] = self._places.is_thing[place] & told
-        self.things_now = int(still.sum())
-        still[stays] |= self._stays.unproven(tracks.id[stays], changed_s, time_s - since_s) & told
+        known_thing = self._places.is_thing[place] & told
+        unmoved, too_long = self._stays.unproven(tracks.id[stays], changed_s, time_s - since_s)
+        still[stays] = known_thing | (too_long & told)
+        self.things_now = int(known_thing.sum())
+        unseen = unseen[~self._stays.are_alive(unseen)]
+        self.doubtful = np.concatenate([unseen, tracks.id[stays[unmoved & ~known_thing]]])
         self._now = set(tracks.id[still].tolist())
         return still
 

@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from edge_app.config import Config
+from edge_app.config import Config, TrackerConfig
+from edge_app.hindsight import Recording
 from edge_app.pipeline import Pipeline
 from edge_app.records import Detections, Frame, Tracks
 from edge_app.still_things import StillThings, StillThingsConfig
@@ -337,6 +338,40 @@ def test_the_pipeline_leaves_things_out_of_people_pairs_and_events():
     assert pipeline.people_seen == 1
     assert [event for result in results for event in result.closed_events] + list(pipeline.finish()) == []
     assert pipeline.has_live_tracks
+
+
+def recorded_rows(lean_at, seconds, hindsight_s):
+    """Record one figure that leans by ``lean_at(s)``; returns for each frame how many people and things there are."""
+    rng = np.random.default_rng(13)
+    boxes = boxes_of_people(CAMERA, np.array([[0.0, 5.0]]))
+    detections = Detections(boxes.bbox, np.full(1, 0.8, np.float32))
+    config = Config(tracker=TrackerConfig(hindsight_s=hindsight_s))
+    pipeline = Pipeline(config, NoModel(), CAMERA)
+    recording, results = Recording(pipeline, config), []
+    box = tuple(boxes.bbox[0].tolist())
+    for index in range(int(seconds * FPS)):
+        picture = somebody(room(320, 240), lean_at(index / FPS), box)
+        pipeline.watch(Frame(camera_sees(picture, rng), index, index / FPS))
+        results += recording.add(index, index / FPS, detections)
+    results += recording.finish()[0]
+    return [(len(result.tracks), len(result.things)) for result in results]
+
+
+def test_in_a_recording_what_turns_out_to_be_a_thing_was_nobody_from_the_start():
+    at_once, later = (recorded_rows(lambda _: 0.0, 10, hindsight_s) for hindsight_s in (0, 4))
+    assert at_once[-1] == later[-1] == (0, 1)
+    assert sum(people for people, _ in at_once) > 10
+    assert sum(people for people, _ in later) == 0
+
+
+def test_in_a_recording_who_moves_in_the_end_was_somebody_while_standing_still():
+    def stirs(time_s):
+        return 0.0 if time_s < 5.0 else 4.0 * np.sin(2.0 * (time_s - 5.0))
+
+    at_once, later = (recorded_rows(stirs, 10, hindsight_s) for hindsight_s in (0, 4))
+    assert at_once[-1] == later[-1] == (1, 0)
+    assert sum(things for _, things in at_once) > 8
+    assert sum(things for _, things in later) == 0
 
 
 def test_only_things_in_sight_are_nobody_alive():
