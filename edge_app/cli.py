@@ -73,6 +73,11 @@ def analyze(
     from edge_app.analysis import analyze as run  # noqa: PLC0415
 
     config = _configured(config_path, model)
+    if config.cameras and config.calibration is None:
+        click.echo(
+            "warning: no distances: the calibrations of 'cameras' are for run; name this video's under 'calibration'",
+            err=True,
+        )
     try:
         summary = run(AnalysisOptions(video, out, config, annotate, every, allow_truncated, not as_json))
     except Interrupted as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Optional
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, PositiveInt, ValidationError, model_validator
 
 from edge_app.alerts.config import AlertsConfig
 from edge_app.calibration.watch_config import CameraWatchConfig
@@ -22,6 +22,7 @@ from edge_app.kernels import Kernels
 from edge_app.masking import masked
 from edge_app.model_store.store import installed_model
 from edge_app.motion_gate import MotionGateConfig
+from edge_app.polygon import sides_cross
 from edge_app.still_things import StillThingsConfig
 from edge_app.storage.config import StorageConfig
 from edge_app.tiles.config import TilesConfig
@@ -60,7 +61,9 @@ class SourceConfig(Section):
         "realtime", description="of a file or folder in run: as it was recorded, or every frame as fast as possible"
     )
     max_fps: Optional[float] = Field(None, gt=0, le=1000, description="frames a second that are analysed at most (run)")
-    size: Optional[tuple[int, int]] = Field(None, description="width and height to ask a USB camera for, pixels")
+    size: Optional[tuple[PositiveInt, PositiveInt]] = Field(
+        None, description="width and height to ask a USB camera for, pixels"
+    )
     stall_timeout_s: float = Field(
         5.0, ge=0.5, le=600, description="a live source that gives no frame for this long is opened again"
     )
@@ -186,6 +189,8 @@ class MetricsConfig(Section):
             doubled = sum(x[i - 1] * y[i] - x[i] * y[i - 1] for i in range(len(x)))
             if abs(doubled) < 1e-3:
                 raise ValueError("region_m has no area; give its corners in order")
+            if sides_cross(self.region_m):
+                raise ValueError("region_m has sides that cross; give its corners in order")
         return self
 
 
@@ -313,6 +318,8 @@ def parse_config(content: Any, name: str, folder: Path) -> Config:
     if not isinstance(content, dict):
         kind = type(content).__name__
         raise UserError(f"{name}: a configuration is a mapping of sections, not a {kind}; see 'config schema'")
+    if "camera_file" in content:
+        raise UserError(f"{name} is a camera file; name it under 'calibration' in a configuration")
     if "train" in content:
         raise UserError(f"{name} configures training; give it to 'python -m training train --config'")
     try:

@@ -59,6 +59,7 @@ class SceneMetrics:
         self._line = None if config.line_m is None else np.array(config.line_m, np.float64)
         self.area_m2 = None if self._region is None else float(cv2.contourArea(self._region))
         self._time_s: Optional[float] = None
+        self._in_metres = False
         self._watched_s = 0.0
         self._person_s = 0.0
         self._exposed_person_s = 0.0
@@ -74,15 +75,15 @@ class SceneMetrics:
         self._samples: deque[tuple[float, float]] = deque(maxlen=_KEPT_SAMPLES)
 
     def update(self, result: FrameResult) -> None:
-        """Take one frame, in order of time."""
+        """Take one frame, in order of time. While distances are not known, nothing is summed up."""
         time_s = result.time_s
         seen = result.tracks.observed & result.ground.valid
         ids, places = result.tracks.id[seen], result.ground.xy_m[seen]
         inside = self._is_inside(places)
         step_s = 0.0 if self._time_s is None else time_s - self._time_s
-        if 0 < step_s <= _MAX_STEP_S:
+        if self._in_metres and 0 < step_s <= _MAX_STEP_S:
             self._integrate(step_s)
-        self._time_s = time_s
+        self._time_s, self._in_metres = time_s, result.in_metres
         self._most = max(self._most, int(inside.sum()))
         self._last_inside = int(inside.sum())
         self._last_violating = (len(result.violating_people), len(result.violating_pairs))
@@ -127,6 +128,7 @@ class SceneMetrics:
         """Return all that is needed to go on later, as JSON values."""
         return {
             "time_s": self._time_s,
+            "in_metres": self._in_metres,
             "sums": [self._watched_s, self._person_s, self._exposed_person_s, self._pair_s],
             "now": [self._most, self._last_inside, *self._last_violating],
             "inside": [[key, *value] for key, value in self._inside_since.items()],
@@ -139,7 +141,7 @@ class SceneMetrics:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what ``state`` returned."""
-        self._time_s = state["time_s"]
+        self._time_s, self._in_metres = state["time_s"], state["in_metres"]
         self._watched_s, self._person_s, self._exposed_person_s, self._pair_s = state["sums"]
         self._most, self._last_inside, *violating = state["now"]
         self._last_violating = (violating[0], violating[1])
@@ -185,10 +187,13 @@ class SceneMetrics:
         left = np.array([-along[1], along[0]])
         for person, place in zip(ids, places):
             away = float((place - start) @ left)
+            before = self._side.get(person)
             if abs(away) < _LINE_MARGIN_M:
+                if before is not None:
+                    # Still there, however long they wait on the line.
+                    self._side[person] = (before[0], time_s, *before[2:])
                 continue
             side = 1 if away > 0 else -1
-            before = self._side.get(person)
             if before is not None and before[0] != side and self._through(np.array(before[2:]), place):
                 self._passages[0 if side > 0 else 1] += 1
             self._side[person] = (side, time_s, float(place[0]), float(place[1]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Optional, Protocol
@@ -175,6 +176,9 @@ class VideoFile:
 
 def _open_capture(path: Path) -> cv2.VideoCapture:
     if not path.exists():
+        # A path has lost one of the two slashes; what may hold a password is not repeated.
+        if scheme := re.match(r"([a-z]+):/", str(path)):
+            raise UserError(f"a recorded file is wanted, not a stream ({scheme[1]}:); watch that with 'run --source'")
         raise UserError(f"video {path} does not exist; check the path (of a configured one: 'source.uri')")
     if not path.is_file():
         raise UserError(f"{path} is not a video file; give the path of a recorded video")

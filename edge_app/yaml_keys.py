@@ -13,13 +13,24 @@ def load_yaml(text: str) -> Any:
     """Return what a YAML document says, in plain types.
 
     Raises:
-        yaml.YAMLError: it is no YAML, or a key is there twice in one mapping; its mark says where.
+        yaml.YAMLError: it is no YAML, or a key is there twice in one mapping; its mark says where. Or it is nested too
+            deep, or in itself.
     """
     loader = _OneOfEachKey(text)
     try:
-        return loader.get_single_data()
+        content = loader.get_single_data()
+        _walk(content)
+        return content
+    except RecursionError as error:
+        raise yaml.MarkedYAMLError(problem="it is nested too deep, or in itself") from error
     finally:
         loader.dispose()
+
+
+def _walk(content: Any) -> None:
+    """Visit everything; an alias that leads to what it is in has no end."""
+    for inner in content.values() if isinstance(content, dict) else content if isinstance(content, list) else ():
+        _walk(inner)
 
 
 def what_is_wrong(error: Exception) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import logging
 import shutil
 import signal
 import threading
@@ -15,7 +17,13 @@ from typing import Any
 
 from tqdm import tqdm
 
-from edge_app.analysis.checkpoint import fingerprint, load_checkpoint, save_checkpoint, video_fingerprint
+from edge_app.analysis.checkpoint import (
+    fingerprint,
+    has_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+    video_fingerprint,
+)
 from edge_app.analysis.pictures import Pictures
 from edge_app.analysis.result_files import FILE_NAMES, ResultFiles, can_go_on
 from edge_app.analysis.stages import Detected, StageTimes, infer, prepare
@@ -31,8 +39,17 @@ from edge_app.records import FrameResult
 from edge_app.report import ReportCollector
 from edge_app.source import VideoFile
 
+log = logging.getLogger(__name__)
+
 _PARTIAL = ".unfinished"
+_LOCK = "lock"
+# Beside the results of `analyze-many`: what they were made from, so that they are not made again.
+KEY_FILE = ".analysis-key"
 _CHECKPOINT_INTERVAL_S = 5.0
+
+
+class _Incomplete(UserError):
+    """The video ends too early; what was done of it is of use if that is accepted."""
 
 
 class Interrupted(Exception):
@@ -72,7 +89,8 @@ def analyze(options: AnalysisOptions) -> dict[str, Any]:
         The summary, as written to ``summary.json``.
 
     Raises:
-        UserError: bad input; nothing half-written is left behind.
+        UserError: bad input; nothing half-written is left behind, but after a full disk or a video that ends too early
+            the checkpoint is kept, as the same command may go on.
         Interrupted: SIGINT or SIGTERM came; run the same command again to go on.
     """
     config = options.config
@@ -80,18 +98,26 @@ def analyze(options: AnalysisOptions) -> dict[str, Any]:
     try:
         pipeline = Pipeline.from_config(config, (source.width, source.height))
         partial, made = _make_folders(options.out)
-        try:
-            return _Analysis(options, source, pipeline, partial).run()
-        except (UserError, OSError) as error:
-            _remove_unfinished(partial, made)
-            if isinstance(error, OSError):
-                reason = error.strerror or str(error)
-                raise UserError(
-                    f"results cannot be written to {options.out} ({reason}); free space or give another --out"
-                ) from error
-            raise
+        with _only_one(partial, options.out):
+            return _run(options, source, pipeline, partial, made)
     finally:
         source.close()
+
+
+def _run(
+    options: AnalysisOptions, source: VideoFile, pipeline: Pipeline, partial: Path, made: list[Path]
+) -> dict[str, Any]:
+    try:
+        return _Analysis(options, source, pipeline, partial).run()
+    except (UserError, OSError) as error:
+        if not (isinstance(error, (OSError, _Incomplete)) and has_checkpoint(partial)):
+            _remove_unfinished(partial, made)
+        if isinstance(error, OSError):
+            reason = error.strerror or str(error)
+            raise UserError(
+                f"results cannot be written to {options.out} ({reason}); free space or give another --out"
+            ) from error
+        raise
 
 
 class _Analysis:
@@ -192,7 +218,8 @@ class _Analysis:
         stored = None if self._options.annotate else load_checkpoint(self._partial, self._key)
         if stored is None or not can_go_on(self._partial, stored[0]["offsets"]):
             for path in self._partial.iterdir():
-                path.unlink()
+                if path.name != _LOCK:
+                    path.unlink()
             return ResultFiles(self._partial)
         values, arrays = stored
         tracker, hindsight, report = (named(prefix, arrays) for prefix in ("tracker", "hindsight", "report"))
@@ -235,7 +262,7 @@ class _Analysis:
         if self._totals.frames == 0:
             raise UserError(f"no frame of {self._options.video} can be decoded; record or copy it again")
         if self._source.truncated and not self._options.allow_truncated:
-            raise UserError(
+            raise _Incomplete(
                 f"video {self._options.video} is truncated: {decoded} of {promised} frames can be decoded; copy it "
                 "again, or analyse what is there with --allow-truncated"
             )
@@ -245,6 +272,8 @@ class _Analysis:
         summary = self._summary()
         (self._partial / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
         self._report.write(self._partial / "report.html", summary, self._pictures.worst_jpeg)
+        # Whatever stops this halfway, mixed results are taken for nobody's.
+        (self._options.out / KEY_FILE).unlink(missing_ok=True)
         names = [*FILE_NAMES, *self._pictures.file_names, "report.html", "summary.json"]
         for name in names:
             (self._partial / name).replace(self._options.out / name)
@@ -329,6 +358,25 @@ def _make_folders(out: Path) -> tuple[Path, list[Path]]:
             f"output folder {out} cannot be written ({error.strerror}); give a writable folder with --out"
         ) from error
     return partial, made
+
+
+@contextmanager
+def _only_one(partial: Path, out: Path) -> Iterator[None]:
+    """Keep other analyses out of the folder of unfinished results.
+
+    Raises:
+        UserError: one is at work there.
+    """
+    with (partial / _LOCK).open("ab") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(
+                f"another analysis writes to {out}; wait until it is done, or give another --out"
+            ) from error
+        except OSError as error:
+            log.info("%s can't be locked (%s)", out, error.strerror)
+        yield
 
 
 def _remove_unfinished(partial: Path, made: list[Path]) -> None:

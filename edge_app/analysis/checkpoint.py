@@ -13,7 +13,7 @@ import numpy as np
 
 _FILE = "checkpoint.npz"
 # Changes whenever the pipeline has to remember something else.
-_VERSION = 8
+_VERSION = 9
 
 
 def fingerprint(parts: dict[str, Any]) -> str:
@@ -48,6 +48,11 @@ def save_checkpoint(folder: Path, key: str, values: dict[str, Any], arrays: dict
         stream.flush()
         os.fsync(stream.fileno())
     temporary.replace(folder / _FILE)
+
+
+def has_checkpoint(folder: Path) -> bool:
+    """Tell whether an unfinished analysis has got so far that it may go on."""
+    return (folder / _FILE).is_file()
 
 
 def load_checkpoint(folder: Path, key: str) -> Optional[tuple[dict[str, Any], dict[str, Any]]]:

@@ -22,7 +22,7 @@ from typing import Any, Optional
 
 from tqdm import tqdm
 
-from edge_app.analysis.analyze import AnalysisOptions, analyze
+from edge_app.analysis.analyze import KEY_FILE, AnalysisOptions, analyze
 from edge_app.analysis.checkpoint import fingerprint, video_fingerprint
 from edge_app.analysis.summary import versions
 from edge_app.errors import UserError
@@ -31,8 +31,6 @@ from edge_app.manifest import sha256_of
 log = logging.getLogger(__name__)
 
 VIDEO_ENDINGS = frozenset({".mp4", ".avi", ".mkv", ".mov", ".m4v", ".ts", ".mpg", ".mpeg", ".webm", ".wmv", ".flv"})
-# Beside the results of a video: what they were made from, so that they are not made again.
-_KEY_FILE = ".analysis-key"
 _CONNECT_S = 10.0
 _COLUMNS = ("video", "state", "frames_analysed", "people", "events", "exposure_s", "reason")
 
@@ -72,6 +70,10 @@ def find_videos(where: Path, out: Optional[Path] = None) -> list[tuple[Path, Pat
         UserError: there is nothing there, or a line names no file.
     """
     if where.is_dir():
+        if out is not None and out.resolve() == where.resolve():
+            raise UserError(
+                f"results cannot go into {out} itself, where the videos are; give a folder in it with --out"
+            )
         videos = sorted(path for path in where.rglob("*") if _is_video(path, where, out))
         if not videos:
             raise UserError(f"no video lies in {where}; known endings are {', '.join(sorted(VIDEO_ENDINGS))}")
@@ -92,7 +94,7 @@ def analyze_one(options: AnalysisOptions) -> Outcome:
         if there is not None:
             return Outcome(video, "there", summary=there)
         summary = analyze(options)
-        (options.out / _KEY_FILE).write_text(key, encoding="ascii")
+        (options.out / KEY_FILE).write_text(key, encoding="ascii")
         return Outcome(video, "done", summary=summary)
     except UserError as error:
         return Outcome(video, "failed", str(error))
@@ -263,7 +265,7 @@ def _is_video(path: Path, where: Path, out: Optional[Path]) -> bool:
 
 def _listed(where: Path) -> list[Path]:
     try:
-        lines = where.read_text(encoding="utf-8").splitlines()
+        lines = where.read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError as error:
         raise UserError(f"{where} does not exist; give a folder of videos, or a text file that lists them") from error
     except (OSError, UnicodeDecodeError) as error:
@@ -323,7 +325,7 @@ def _key(options: AnalysisOptions) -> str:
 def _results_there(out: Path, key: str) -> Optional[dict[str, Any]]:
     """Return the summary of results that were made from the same; None where there are none."""
     try:
-        if (out / _KEY_FILE).read_text(encoding="ascii") != key:
+        if (out / KEY_FILE).read_text(encoding="ascii") != key:
             return None
         summary: dict[str, Any] = json.loads((out / "summary.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):

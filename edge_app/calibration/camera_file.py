@@ -9,6 +9,7 @@ import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from edge_app.atomic_file import write_atomically
 from edge_app.calibration.camera import CameraModel, HomographyCamera, PinholeCamera
 from edge_app.calibration.scene_reference import SceneReference
 from edge_app.errors import UserError
@@ -108,18 +109,23 @@ def load_reference(path: Path) -> Optional[SceneReference]:
 
 
 def add_reference(path: Path, reference: SceneReference) -> None:
-    """Put a reference into a camera file, in place of the one that is there."""
+    """Put a reference into a camera file, in place of the one that is there.
+
+    Raises:
+        UserError: the file cannot be read.
+        OSError: it cannot be written; it is as it was.
+    """
     content = _read(path)
     if content.pop("reference", None) is None:
         # Keeps what people wrote into the file.
         text = path.read_text(encoding="utf-8").rstrip("\n") + "\n"
     else:
         text = yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=110)
-    path.write_text(text + yaml.safe_dump({"reference": _reference(reference)}, width=110), encoding="utf-8")
+    write_atomically(path, text + yaml.safe_dump({"reference": _reference(reference)}, width=110))
 
 
 def _parse(path: Path, content: dict[str, Any]) -> _PinholeFile | _HomographyFile:
-    adapter: Any = {"pinhole": _PinholeFile, "homography": _HomographyFile}.get(content.get("type", ""))
+    adapter: Any = {"pinhole": _PinholeFile, "homography": _HomographyFile}.get(str(content.get("type")))
     if adapter is None:
         raise UserError(f"camera file {path}: 'type' must be 'pinhole' or 'homography'; make one with 'calibrate'")
     try:
@@ -166,7 +172,7 @@ def save_camera(
         content["alternatives"] = others
     if reference is not None:
         content["reference"] = _reference(reference)
-    path.write_text(yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=110), encoding="utf-8")
+    write_atomically(path, yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=110))
 
 
 def degenerate_reason(camera: CameraModel) -> str:

@@ -245,7 +245,10 @@ def reference(camera: Path, picture: Path, model: Optional[Path]) -> None:
 
     load_camera(camera)
     scene = scene_of(picture, _model_config(model))
-    add_reference(camera, scene)
+    try:
+        add_reference(camera, scene)
+    except OSError as error:
+        raise UserError(f"camera file {camera} cannot be written ({error.strerror}); mend its permissions") from error
     click.echo(camera)
     _say_whether_moves_are_noticed(scene)
 
@@ -303,6 +306,7 @@ def _write(
         save_camera,
     )
     from edge_app.calibration.claims import LARGEST_GAP_SIGMA, gap_by_range  # noqa: PLC0415
+    from edge_app.calibration.from_video import check_grid_path, write_grid  # noqa: PLC0415
 
     reason = degenerate_reason(camera)
     if reason:
@@ -312,6 +316,8 @@ def _write(
         raise UserError(
             "this calibration can't be used: it knows no gap of 2 m to 20 %; measure more or give more points"
         )
+    picture = grid or out.with_name(f"{out.stem}_grid.jpg")
+    check_grid_path(picture)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         save_camera(camera, out, source=source, error=error)
@@ -324,9 +330,7 @@ def _write(
     if frame is None:
         click.echo("no --picture was given: it will not be noticed if the camera is moved")
         return
-    from edge_app.calibration.from_video import write_grid  # noqa: PLC0415
-
-    made = write_grid(frame, camera, grid or out.with_name(f"{out.stem}_grid.jpg"), privacy, _model_config(model))
+    made = write_grid(frame, camera, picture, privacy, _model_config(model))
     add_reference(out, scene or made.reference)
     for line in made.sentences:
         click.echo(line)

@@ -117,6 +117,16 @@ class Grid:
     reference: SceneReference
 
 
+def check_grid_path(path: Path) -> None:
+    """Refuse a path whose ending names no kind of picture.
+
+    Raises:
+        UserError: it is such a path.
+    """
+    if not cv2.haveImageWriter(str(path)):
+        raise UserError(f"{path} does not end as pictures do; give a --grid that ends in .jpg or .png")
+
+
 def write_grid(frame: Image, camera: CameraModel, path: Path, privacy: PrivacyMode, model: ModelConfig) -> Grid:
     """Write the frame with people hidden and the metre grid.
 
@@ -125,8 +135,12 @@ def write_grid(frame: Image, camera: CameraModel, path: Path, privacy: PrivacyMo
     """
     found = detect(load_detector(model.model_copy(update={"low_score_threshold": _SEEN_SCORE})), frame)
     picture = draw_metre_grid(hide_people(frame, found.bbox, privacy), camera.scaled_to(frame.shape[1], frame.shape[0]))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(path), picture):
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        written = cv2.imwrite(str(path), picture)
+    except OSError as error:
+        raise UserError(f"picture {path} cannot be written ({error.strerror}); give another --grid") from error
+    if not written:
         raise UserError(f"picture {path} cannot be written; give another --grid")
     lines = [f"metre grid: {path}"]
     if isinstance(camera, PinholeCamera):

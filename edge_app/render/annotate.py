@@ -12,8 +12,10 @@ from edge_app.render.birdseye import BirdsEye
 from edge_app.render.overlay import draw_overlay
 from edge_app.render.privacy import PrivacyMode, hide_people, people_boxes
 
-# Share of the picture's width that the bird's-eye view takes.
-_INSET = 0.3
+# Share of the picture's width that the bird's-eye view takes, and its height in parts of its width.
+_INSET, _INSET_SHAPE = 0.3, 0.8
+# A lower one shows nothing, pixels.
+_LOWEST_INSET = 24
 
 
 def annotate(
@@ -38,9 +40,12 @@ def annotate(
 def _put_inset(picture: Image, birdseye: BirdsEye, result: FrameResult) -> None:
     """Put the bird's-eye view into the lower corner with fewer people."""
     height, width = picture.shape[:2]
-    plan_width = round(_INSET * width)
-    plan = birdseye.render(result, (plan_width, round(plan_width * 0.8)))
     margin = max(4, width // 100)
+    plan_height = min(round(_INSET * width * _INSET_SHAPE), height - 2 * margin)
+    if plan_height < _LOWEST_INSET:
+        return
+    plan_width = round(plan_height / _INSET_SHAPE)
+    plan = birdseye.render(result, (plan_width, plan_height))
     boxes = result.tracks.bbox
     low = boxes[:, 3] > height - plan.shape[0] - margin
     on_left = int((low & (boxes[:, 0] < plan_width + margin)).sum())

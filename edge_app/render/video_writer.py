@@ -39,7 +39,12 @@ class AnnotatedVideoWriter:
         if program is not None:
             self._errors = tempfile.TemporaryFile()
             self._ffmpeg = subprocess.Popen(
-                self._command(program), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._errors
+                self._command(program),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=self._errors,
+                # Ctrl-C ends this program first.
+                start_new_session=True,
             )
             self.codec = "h264"
         else:

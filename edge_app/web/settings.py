@@ -13,9 +13,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
 
+from edge_app.atomic_file import write_atomically
 from edge_app.config import Config, parse_config
 from edge_app.errors import UserError
-from edge_app.web.atomic_file import write_atomically
 
 # Sections, or keys of sections, that the running pipeline takes over; whatever else is changed needs a restart.
 LIVE = frozenset({"distance", "events", "groups", "metrics", "calibration", "privacy"})

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -277,6 +278,42 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path, demo_config, m
     with pytest.raises(UserError, match=r"No space left on device.*free space"):
         analyze(AnalysisOptions(CLIP, tmp_path / "out", demo_config, progress=False))
     assert not (tmp_path / "out").exists()
+
+
+def test_what_was_done_is_kept_when_a_video_ends_too_early(tmp_path, monkeypatch):
+    module = sys.modules[run_analysis.__module__]
+    monkeypatch.setattr(module, "_CHECKPOINT_INTERVAL_S", 0.0)
+    cut = tmp_path / "cut.avi"
+    whole = write_video(tmp_path / "whole.avi", frames=240, width=320, height=240)
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    options = AnalysisOptions(cut, tmp_path / "out", load_config(None), progress=False)
+    with pytest.raises(UserError, match="is truncated"):
+        analyze(options)
+    begun = []
+    skip = module.VideoFile.skip
+    monkeypatch.setattr(module.VideoFile, "skip", lambda self, count: (begun.append(count), skip(self, count)))
+    assert analyze(replace(options, allow_truncated=True))["truncated"]
+    assert begun and begun[0] > 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} == FILES
+
+
+def test_two_analyses_do_not_write_into_one_folder(tmp_path, demo_config, monkeypatch):
+    module = sys.modules[run_analysis.__module__]
+    refused = []
+
+    def write_while_another_begins(self, result):
+        if not refused:
+            with pytest.raises(UserError, match=r"another analysis writes to .*; wait until it is done") as caught:
+                analyze(options)
+            refused.append(caught)
+        write(self, result)
+
+    write = module.ResultFiles.write
+    monkeypatch.setattr(module.ResultFiles, "write", write_while_another_begins)
+    options = AnalysisOptions(CLIP, tmp_path / "out", demo_config, every=10, progress=False)
+    assert analyze(options)["frames_analysed"] == CLIP_FRAMES // 10
+    assert refused
+    assert {path.name for path in (tmp_path / "out").iterdir()} == FILES
 
 
 def test_overlapped_items_keep_their_order_and_their_errors():

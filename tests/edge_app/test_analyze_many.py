@@ -234,6 +234,14 @@ def test_other_settings_are_analysed_anew(tmp_path, videos):
     assert states == ["done", "there", "done"]
 
 
+def test_what_another_command_put_there_is_not_taken_for_its_own(tmp_path, videos):
+    options = AnalysisOptions(videos / "door.mp4", tmp_path, load_config(CONFIG), every=140, progress=False)
+    states = [analyze_one(options).state]
+    analyze(AnalysisOptions(options.video, tmp_path, options.config, every=70, progress=False))
+    states.append(analyze_one(options).state)
+    assert states == ["done", "done"]
+
+
 def test_a_fault_of_the_program_is_an_outcome_too(tmp_path, videos, monkeypatch):
     def broken(options):
         raise RuntimeError("on purpose")
@@ -274,6 +282,14 @@ def test_links_in_a_folder_make_no_second_analysis(tmp_path):
     # As docs/many_videos.md says.
     (where / "b.mp4").symlink_to(elsewhere)
     assert [str(folder) for _, folder in find_videos(where)] == ["b.mp4", "z.mp4"]
+
+
+def test_a_list_may_begin_with_a_byte_order_mark_and_results_do_not_go_among_the_videos(tmp_path, videos):
+    listing = tmp_path / "list.txt"
+    listing.write_text(f"{videos}/door.mp4\n", encoding="utf-8-sig")
+    assert [path.name for path, _ in find_videos(listing)] == ["door.mp4"]
+    with pytest.raises(UserError, match=r"results cannot go into .* itself"):
+        find_videos(videos, videos)
 
 
 @pytest.mark.parametrize(

@@ -217,6 +217,14 @@ def run(*words):
     return CliRunner().invoke(cli, ["calibrate", *(str(word) for word in words)])
 
 
+def test_a_grid_that_is_no_picture_is_refused_before_anything_is_written(tmp_path):
+    cv2.imwrite(str(tmp_path / "view.png"), np.zeros((720, 1280, 3), np.uint8))
+    done = run("pose", "--height-m", 4, "--tilt-deg", 25, "--hfov-deg", 70, "--picture", tmp_path / "view.png",
+                  "--out", tmp_path / "cam.yaml", "--grid", tmp_path / "grid.txt")  # fmt: skip
+    assert "grid.txt does not end as pictures do; give a --grid that ends in .jpg or .png" in str(done.exception)
+    assert not (tmp_path / "cam.yaml").exists()
+
+
 def test_points_on_the_command_line_make_a_camera_file_and_a_picture(tmp_path):
     truth = camera()
     cv2.imwrite(str(tmp_path / "view.png"), np.full((720, 1280, 3), 90, np.uint8))

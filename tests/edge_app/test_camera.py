@@ -107,6 +107,7 @@ def broken(change) -> dict:
             "singular",
         ),
         ([1, 2], "not a camera file"),
+        ({"type": ["pinhole"]}, "'type' must be 'pinhole' or 'homography'"),
     ],
 )  # fmt: skip
 def test_a_degenerate_camera_file_is_refused_with_the_reason(tmp_path, content, said):

@@ -14,7 +14,7 @@ from edge_app.records import Detections, FrameResult, GroundPoints, Pairs, Track
 SQUARE = ((0.0, 0.0), (10.0, 0.0), (10.0, 10.0), (0.0, 10.0))
 
 
-def frame(time_s, places, violating=()):
+def frame(time_s, places, violating=(), in_metres=True):
     """Return a frame with the people of ``places``, id -> (x, y), and violating id pairs."""
     ids = np.array(sorted(places), np.int64)
     xy = np.array([places[person] for person in ids.tolist()], np.float64).reshape(-1, 2)
@@ -24,7 +24,7 @@ def frame(time_s, places, violating=()):
     ground = GroundPoints(xy, np.zeros((count, 2, 2)), np.ones(count, np.bool_), np.zeros((count, 0, 2)))
     pairs = np.array(violating, np.int64).reshape(-1, 2)
     return FrameResult(round(time_s * 10), time_s, Detections.empty(), tracks, ground, Pairs.empty(), pairs,
-                       np.full(len(pairs), time_s), np.unique(pairs))  # fmt: skip
+                       np.full(len(pairs), time_s), np.unique(pairs), in_metres=in_metres)  # fmt: skip
 
 
 def run(frames, config=None):
@@ -89,6 +89,22 @@ def test_who_stands_on_the_line_does_not_pass_it_again_and_again():
     assert run(frames, config).summary()["line"] == {"in": 0, "out": 0}
 
 
+def test_whoever_waits_on_the_line_passes_it_in_the_end():
+    config = MetricsConfig(line_m=((0.0, 0.0), (10.0, 0.0)))
+    waits = [frame(1 + i / 5, {1: (5.0, 0.05)}) for i in range(100)]
+    frames = [frame(0.0, {1: (5.0, -1.0)}), *waits, frame(21.0, {1: (5.0, 1.0)})]
+    assert run(frames, config).summary()["line"] == {"in": 1, "out": 0}
+
+
+def test_while_the_camera_is_moved_nothing_is_watched():
+    places = {1: (2.0, 2.0), 2: (5.0, 5.0)}
+    frames = [frame(i / 5, places if i < 50 else {}, in_metres=i < 50) for i in range(101)]
+    frames += [frame(20.2 + i / 5, places) for i in range(51)]
+    summary = run(frames).summary()
+    assert summary["watched_s"] == pytest.approx(20.0)
+    assert summary["occupancy"]["mean"] == 2.0
+
+
 def test_a_gap_between_frames_is_not_watched_time():
     frames = [frame(0.0, {1: (1.0, 1.0)}), frame(1.0, {1: (1.0, 1.0)}), frame(61.0, {1: (1.0, 1.0)})]
     assert run(frames).summary()["watched_s"] == pytest.approx(1.0)
@@ -141,7 +157,11 @@ def test_a_restored_state_goes_on_as_if_nothing_had_happened():
 
 @pytest.mark.parametrize(
     ("section", "message"),
-    [({"region_m": [[0, 0], [1, 1], [2, 2]]}, "no area"), ({"line_m": [[1, 1], [1, 1]]}, "two different ends")],
+    [
+        ({"region_m": [[0, 0], [4, 0], [1, 6], [5.5, 6]]}, "sides that cross"),
+        ({"region_m": [[0, 0], [1, 1], [2, 2]]}, "no area"),
+        ({"line_m": [[1, 1], [1, 1]]}, "two different ends"),
+    ],
 )
 def test_regions_without_area_and_lines_without_length_are_refused(section, message):
     with pytest.raises(ValueError, match=message):

@@ -167,6 +167,14 @@ def test_an_uncalibrated_picture_says_that_no_distance_is_claimed():
     assert not has_colour(picture, VIOLATION)
 
 
+@pytest.mark.parametrize("size", [(1200, 250), (320, 60), (300, 30)])
+def test_a_panoramic_picture_has_as_much_of_the_plan_as_fits(size):
+    width, height = size
+    result = results_of([[0.0, 6.0], [1.0, 6.0]])[-1]
+    picture = annotate(noise(height, width), result, BirdsEye(CAMERA, (320, 240)), "pixelate")
+    assert picture.shape == (height, width, 3)
+
+
 @pytest.mark.parametrize("with_ffmpeg", [True, False])
 def test_a_video_is_complete_or_not_there(tmp_path, monkeypatch, with_ffmpeg):
     if with_ffmpeg and shutil.which("ffmpeg") is None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -84,6 +85,14 @@ def test_a_header_that_was_cut_off_is_refused(tmp_path):
     path.write_bytes((SAMPLE / "pets_s2l1_excerpt.mp4").read_bytes()[:1000])
     with pytest.raises(UserError, match=r"is not a video that can be decoded|no frame of"):
         VideoFile(path)
+
+
+def test_a_stream_is_no_recorded_file_and_its_password_is_not_repeated():
+    with pytest.raises(
+        UserError, match=r"a recorded file is wanted, not a stream \(rtsp:\); .*'run --source'"
+    ) as caught:
+        VideoFile(Path("rtsp://user:secret@door/stream"))
+    assert "secret" not in str(caught.value)
 
 
 def test_a_source_without_a_name_or_of_a_later_kind_is_refused():

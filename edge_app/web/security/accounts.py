@@ -15,8 +15,8 @@ from typing import Any, Literal, Optional
 
 from werkzeug.security import check_password_hash, generate_password_hash
 
+from edge_app.atomic_file import write_atomically
 from edge_app.errors import UserError
-from edge_app.web.atomic_file import write_atomically
 
 Role = Literal["viewer", "admin"]
 
