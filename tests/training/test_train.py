@@ -140,7 +140,7 @@ def test_records_of_prepare_are_trained_on_like_their_pictures(undisturbed):
 
     folder, config, whole = undisturbed
     problems = Problems()
-    write_shards(list(check_pictures(read_source(folder / "set", problems), problems)), folder, "train")
+    write_shards({"train": list(check_pictures(read_source(folder / "set", problems), problems))}, folder)
     sets = (config.train[0].model_copy(update={"labels": None, "input_path": str(folder / "train-*.tfrecord")}),)
     records = keras.models.load_model(train(config.model_copy(update={"train": sets}), folder / "records"))
     for one, other in zip(records.get_weights(), keras.models.load_model(whole).get_weights()):
