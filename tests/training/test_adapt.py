@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import training.adapt.adapt as module
 from edge_app.errors import UserError
@@ -15,6 +16,7 @@ from tests.edge_app.videos import write_video
 from training.adapt.adapt import Footage, evenly_spread, footage_labels, with_site
 from training.adapt.label_files import reviewed_labels, write_labels
 from training.adapt.teacher import SiteLabels, _spans, detect_on_tiles, label_frames, site_labels
+from training.cli import cli
 from training.evaluation.metrics import PictureMatches, paired_difference
 from training.prepare.readers import read_source
 from training.prepare.records import Problems
@@ -192,3 +194,14 @@ def test_labels_of_an_earlier_version_are_used(footage, tmp_path):
 def test_footage_that_is_not_there_is_named(footage, tmp_path):
     with pytest.raises(UserError, match=r"--video nowhere\.avi does not exist"):
         footage_labels(replace(footage[0], video=Path("nowhere.avi")), footage[1], tmp_path / "labels")
+
+
+def test_the_command_does_not_use_labels_of_another_part_of_the_footage(footage, tmp_path):
+    (tmp_path / "train.yaml").write_text("train: [{labels: set}]")
+    part, weights = footage
+    arguments = ["adapt", "--video", part.video, "--weights", weights, "--config", tmp_path / "train.yaml"]
+    arguments += ["--out", tmp_path / "out", "--label-only", "--pictures", "10"]
+    result = CliRunner().invoke(cli, list(map(str, arguments)), catch_exceptions=False)
+    assert "10 pictures" in result.stdout
+    with pytest.raises(UserError, match=r"made with another --first, --last; give another --out"):
+        CliRunner().invoke(cli, [*map(str, arguments), "--first", "3", "--last", "15"], catch_exceptions=False)
