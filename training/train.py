@@ -18,7 +18,7 @@ from edge_app.overlapped import Overlapped
 from training.checkpoints import restore_checkpoint, save_checkpoint
 from training.data.augment import Augmentation, compose
 from training.data.batches import Batches, BatchOptions, drawer
-from training.data.pictures import Example, load_examples
+from training.data.pictures import Example, fingerprint, load_examples
 from training.importing.weights import load_exportable
 from training.model.anchors import AnchorGenerator, MapShapes, generate_anchors
 from training.model.fit_anchors import coverage, fit_anchors
@@ -63,8 +63,9 @@ def train(config: TrainConfig, out: Path) -> Path:
     sets = [(_examples(item), item.weight) for item in config.train]
     with _precision(config), _strategy(config) as strategy:
         model = _build(config, sets)
-        done = restore_checkpoint(model, config, out)
-        _run(model, config, sets, out, done, strategy)
+        data = fingerprint(examples for examples, _ in sets)
+        done = restore_checkpoint(model, config, data, out)
+        _run(model, config, sets, data, out, done, strategy)
         if config.optimizer.use_moving_average:
             model.optimizer.finalize_variable_values(model.trainable_variables)
     path = out / "model.keras"
@@ -74,7 +75,7 @@ def train(config: TrainConfig, out: Path) -> Path:
 
 
 def _run(
-    model: TrainableDetector, config: TrainConfig, sets: WeightedSets, out: Path, done: int, strategy: Any
+    model: TrainableDetector, config: TrainConfig, sets: WeightedSets, data: str, out: Path, done: int, strategy: Any
 ) -> None:
     batches = _batches(config, sets, model.detector, config.seed)
     made = batches.stream(done, config.num_steps, config.workers, config.cached_pictures)
@@ -86,7 +87,7 @@ def _run(
             losses = _step(model, inputs, targets, strategy)
             done += 1
             if done % config.save_every_steps == 0 or done == config.num_steps:
-                save_checkpoint(model, config, out, done)
+                save_checkpoint(model, config, data, out, done)
                 values = {name: float(value) for name, value in losses.items()}
                 log.write(done, {**values, "learning_rate": float(model.optimizer.learning_rate)})
                 report = ", ".join(f"{name} {value:.3f}" for name, value in values.items())

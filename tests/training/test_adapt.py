@@ -1,16 +1,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+import training.adapt.adapt as module
 from edge_app.errors import UserError
 from edge_app.records import Detections, Frame
-from training.adapt.adapt import with_site
+from tests.edge_app.videos import write_video
+from training.adapt.adapt import Footage, evenly_spread, footage_labels, with_site
 from training.adapt.label_files import reviewed_labels, write_labels
 from training.adapt.teacher import SiteLabels, _spans, detect_on_tiles, label_frames, site_labels
+from training.cli import cli
 from training.evaluation.metrics import PictureMatches, paired_difference
 from training.prepare.readers import read_source
 from training.prepare.records import Problems
@@ -76,7 +82,7 @@ def test_a_gap_of_a_track_is_filled_and_a_flicker_is_ignored():
 
 def test_labels_for_review_come_back_from_both_formats(tmp_path):
     labels = SiteLabels(np.array([[10.0, 20, 30, 80]]), np.array([0.8]), np.array([[100.0, 100, 150, 700]]))
-    coco = write_labels(tmp_path, [("000001", scene((10, 20)), labels)], "yard.mp4")
+    coco = write_labels(tmp_path, [("000001", scene((10, 20)), labels)], "yard.mp4", {})
     for path in (coco, tmp_path / "cvat.xml"):
         problems = Problems()
         (picture,) = read_source(path, problems)
@@ -94,7 +100,7 @@ def test_labels_for_review_come_back_from_both_formats(tmp_path):
 
 def test_reviewed_labels_without_anybody_are_refused(tmp_path):
     labels = SiteLabels(np.zeros((0, 4)), np.zeros(0), np.zeros((0, 4)))
-    coco = write_labels(tmp_path, [("000001", scene(), labels)], "yard.mp4")
+    coco = write_labels(tmp_path, [("000001", scene(), labels)], "yard.mp4", {})
     with pytest.raises(UserError, match="hold no person"):
         reviewed_labels(coco, tmp_path / "again")
 
@@ -122,3 +128,80 @@ def test_a_paired_difference_is_that_of_the_figures_and_its_interval_knows_the_p
     assert low < difference < high < 0
     assert high - low < 0.15
     assert paired_difference(good, good, block=5) == (0.0, (0.0, 0.0))
+
+
+@pytest.mark.parametrize(("wanted", "length"), [(150, 299), (10, 19), (10, 5), (3, 7), (1, 1)])
+def test_pictures_are_spread_evenly_and_no_more_than_wanted(wanted, length):
+    indices = evenly_spread(wanted, length)
+    assert len(indices) == min(wanted, length)
+    assert indices[-1] < length
+    gaps = np.diff(indices)
+    assert all(gap in (length // len(indices), -(-length // len(indices))) for gap in gaps)
+
+
+@pytest.fixture
+def footage(tmp_path, monkeypatch):
+    """Footage of 19 frames, and weights of a teacher that sees one person in each."""
+    seen = Detections(np.array([[10, 5, 25, 40]], np.float32), np.array([0.9], np.float32))
+    monkeypatch.setattr(module, "load_predictor", lambda weights: lambda image: seen)
+    (tmp_path / "teacher.keras").write_bytes(b"weights")
+    return Footage(write_video(tmp_path / "yard.avi", frames=19), None, 1, None, 10, (1, 1)), tmp_path / "teacher.keras"
+
+
+def test_footage_gives_no_more_pictures_than_wanted(footage, tmp_path):
+    labels = json.loads(footage_labels(*footage, tmp_path / "labels").read_text())
+    assert len(labels["images"]) == 10
+    assert all((tmp_path / "labels" / image["file_name"]).is_file() for image in labels["images"])
+
+
+def test_labels_of_the_same_footage_are_used_again(footage, tmp_path, monkeypatch):
+    path = footage_labels(*footage, tmp_path / "labels")
+    content = path.read_bytes()
+    monkeypatch.setattr(module, "load_predictor", None)
+    moved = replace(footage[0], video=footage[0].video.rename(tmp_path / "moved.avi"))
+    assert footage_labels(moved, footage[1], tmp_path / "labels").read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("changes", "weights", "said"),
+    [
+        ({"first": 2}, "teacher.keras", "--first"),
+        ({"last": 9, "tiles": (2, 1)}, "teacher.keras", "--last, --tiles"),
+        ({"video": Path("other.avi")}, "teacher.keras", "--video"),
+        ({}, "other.keras", "--weights"),
+    ],
+)
+def test_labels_of_other_footage_or_another_teacher_are_refused(footage, tmp_path, monkeypatch, changes, weights, said):
+    footage_labels(*footage, tmp_path / "labels")
+    write_video(tmp_path / "other.avi", frames=18)
+    (tmp_path / "other.keras").write_bytes(b"others")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=f"made with another {said}; give another --out or remove"):
+        footage_labels(replace(footage[0], **changes), Path(weights), tmp_path / "labels")
+
+
+def test_labels_of_an_earlier_version_are_used(footage, tmp_path):
+    path = footage_labels(*footage, tmp_path / "labels")
+    content = json.loads(path.read_text())
+    del content["info"]["made_from"]
+    path.write_text(json.dumps(content))
+    assert footage_labels(replace(footage[0], first=2), footage[1], tmp_path / "labels") == path
+    path.write_text("[]")
+    with pytest.raises(UserError, match=r"is not COCO JSON .*; remove it to label again"):
+        footage_labels(*footage, tmp_path / "labels")
+
+
+def test_footage_that_is_not_there_is_named(footage, tmp_path):
+    with pytest.raises(UserError, match=r"--video nowhere\.avi does not exist"):
+        footage_labels(replace(footage[0], video=Path("nowhere.avi")), footage[1], tmp_path / "labels")
+
+
+def test_the_command_does_not_use_labels_of_another_part_of_the_footage(footage, tmp_path):
+    (tmp_path / "train.yaml").write_text("train: [{labels: set}]")
+    part, weights = footage
+    arguments = ["adapt", "--video", part.video, "--weights", weights, "--config", tmp_path / "train.yaml"]
+    arguments += ["--out", tmp_path / "out", "--label-only", "--pictures", "10"]
+    result = CliRunner().invoke(cli, list(map(str, arguments)), catch_exceptions=False)
+    assert "10 pictures" in result.stdout
+    with pytest.raises(UserError, match=r"made with another --first, --last; give another --out"):
+        CliRunner().invoke(cli, [*map(str, arguments), "--first", "3", "--last", "15"], catch_exceptions=False)

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from edge_app.calibration import save_camera
 from edge_app.config import Config
+from edge_app.errors import UserError
 from training.cli import cli
 from training.scene_evaluation.calibrations import Ground, horizontal_field_deg, run_perfect, score
 from training.scene_evaluation.scene_files import read_ground_truth
@@ -63,6 +64,15 @@ def test_a_scene_without_a_camera_file_needs_its_size(scene):
     result = CliRunner().invoke(cli, ["evaluate-distances", "--gt", str(folder / "gt.txt"), "--fps", "5"])
     assert result.exit_code == 2
     assert "--size WIDTH HEIGHT" in result.stderr
+
+
+def test_a_camera_of_a_picture_of_another_shape_is_refused(scene):
+    truth, folder = scene
+    camera = truth.camera
+    arguments = ["evaluate-distances", "--gt", str(folder / "gt.txt"), "--camera", str(folder / "camera.yaml")]
+    size = [str(camera.image_width), str(2 * camera.image_height)]
+    with pytest.raises(UserError, match=f"is for a {camera.image_width}x{camera.image_height} picture"):
+        CliRunner().invoke(cli, [*arguments, "--fps", "5", "--size", *size], catch_exceptions=False)
 
 
 def test_the_field_of_view_is_the_angle_that_the_picture_covers(scene):

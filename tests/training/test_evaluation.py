@@ -22,6 +22,7 @@ from training.evaluation.metrics import (
     recall_at_precision,
 )
 from training.evaluation.predictors import load_predictor
+from training.scene_evaluation.scene_files import read_ignore_regions
 
 PETS = Path("../shared/data/pets")
 
@@ -88,6 +89,15 @@ def test_people_whom_the_labels_leave_out_by_rule_punish_nobody(tmp_path):
     assert evaluate_detector(finder(found), strict, block=1).scores.ap50_all_points == pytest.approx(1 / 3)
     lenient = labelled(tmp_path, [[(60, 60, 20, 50)]], ignore_rects_foot=[[0, 0, 50, 60]])
     assert evaluate_detector(finder(found), lenient, block=1).scores.ap50_all_points == 1.0
+
+
+def test_both_evaluations_read_the_same_rectangles_to_ignore(tmp_path):
+    rects = [[20, 30, 100, 40]]
+    data = labelled(tmp_path, [[(60, 60, 20, 50)]], ignore_rects_foot=rects)
+    np.testing.assert_array_equal(data.ignore_rects_foot, [[20, 30, 120, 70]])
+    np.testing.assert_array_equal(read_ignore_regions(tmp_path / "labels.json").foot_rects, data.ignore_rects_foot)
+    with pytest.raises(UserError, match=r"'ignore_rects_foot' is not a list of \[x, y, width, height\]; correct it"):
+        labelled(tmp_path, [[(60, 60, 20, 50)]], ignore_rects_foot=[[20, 30]])
 
 
 def test_heights_are_measured_in_a_300_row_picture(tmp_path):
@@ -195,7 +205,7 @@ def test_a_part_of_a_video_keeps_its_own_labels():
         "annotations": [{"id": number, "image_id": number, "category_id": 1} for number in (1, 6, 11)],
         "categories": [],
     }
-    data = LabelledPictures(coco, Path(), None, 1, np.zeros((0, 4)), ignore_at_border=False)
+    data = LabelledPictures(coco, Path(), None, 1, np.zeros((0, 4)))
     part = data.within(2, 11)
     assert [record["id"] for record in part.coco["images"]] == [6, 11]
     assert [entry["image_id"] for entry in part.coco["annotations"]] == [6, 11]

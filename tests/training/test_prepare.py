@@ -5,9 +5,11 @@ import json
 import cv2
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from edge_app.errors import UserError
 from tests.edge_app.videos import write_video
+from training.cli import cli
 from training.prepare.checks import CheckedPicture, check_pictures, clean_boxes, difference_hash
 from training.prepare.readers import read_source
 from training.prepare.records import Problems
@@ -108,6 +110,52 @@ def test_a_source_that_cannot_be_used_is_named(tmp_path, name, text, said):
         read_source(tmp_path / name, Problems())
 
 
+def test_a_coco_set_with_a_broken_entry_names_it(tmp_path):
+    source, _ = make_coco(tmp_path)
+    whole = json.loads((source / "labels.json").read_text())
+    annotation = {"id": 5, "image_id": 7, "category_id": 3, "bbox": BOX[:3]}
+    broken = [
+        ({"annotations": [annotation]}, r"labels\.json annotation 5 has 3 numbers, not 4; correct it"),
+        ({"images": [{"id": 7}]}, r"labels\.json image 7 has no 'file_name'; add it"),
+        ({"images": [{"file_name": "a.png"}]}, "is not COCO JSON"),
+        ({"annotations": ["box"]}, "'annotations' is not a list of objects"),
+    ]
+    for change, said in broken:
+        (source / "labels.json").write_text(json.dumps({**whole, **change}))
+        with pytest.raises(UserError, match=said):
+            read_source(source, Problems())
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "line", "said"),
+    [
+        (make_yolo, "labels/a.txt", b"0 0.25 0.5 0.3", r"a\.txt line 1 has 3 numbers, not 4; correct it"),
+        (make_yolo, "labels/a.txt", b"\xff", r"a\.txt cannot be read as text; restore it"),
+        (make_mot, "gt/gt.txt", b"1,4,11", r"gt\.txt line 1 has 3 numbers, not 7; correct it"),
+        (make_mot, "gt/gt.txt", b"nan,4,11,21,30,40,1", r"gt\.txt line 1 has the frame nan, which is no whole number"),
+        (make_town_centre, "street.top", b"0,2,1", r"street\.top line 1 has 3 numbers, not 12; correct it"),
+    ],
+)
+def test_a_broken_line_is_named_with_its_file(tmp_path, make, name, line, said):
+    source, _ = make(tmp_path)
+    (tmp_path / name).write_bytes(line)
+    with pytest.raises(UserError, match=said):
+        read_source(source, Problems())
+
+
+def test_a_picture_of_motchallenge_without_a_frame_number_is_named(tmp_path):
+    source, _ = make_mot(tmp_path)
+    picture(tmp_path / "img1" / "frame_1.jpg")
+    with pytest.raises(UserError, match=r"frame_1\.jpg is not named after its frame; name it like 000001\.jpg"):
+        read_source(source, Problems())
+
+
+def test_a_file_as_out_is_refused_before_anything_is_read(tmp_path):
+    (tmp_path / "out").write_text("")
+    with pytest.raises(UserError, match=r"out cannot be written .*; give another --out"):
+        CliRunner().invoke(cli, ["prepare", "--out", str(tmp_path / "out"), "nowhere"], catch_exceptions=False)
+
+
 def test_bad_boxes_are_repaired_or_left_out_and_counted():
     problems = Problems()
     boxes = np.array([[10, 10, 20, 30], [10.2, 10, 20, 30], [-5, 10, 20, 30], [50, 50, 0, 9], [200, 10, 20, 20]], float)
@@ -175,7 +223,7 @@ def test_near_duplicates_have_near_fingerprints():
 def test_records_come_back_as_they_were_written(tmp_path):
     source, _ = make_coco(tmp_path)
     pictures = list(check_pictures(read_source(source, Problems()), Problems())) * 5
-    paths = write_shards(pictures, tmp_path, "train", per_shard=2)
+    paths = write_shards({"train": pictures}, tmp_path, per_shard=2)
     assert [path.name for path in paths] == [f"train-{index:05d}-of-00003.tfrecord" for index in range(3)]
     examples = read_shards(paths)
     assert len(examples) == 5
@@ -183,9 +231,30 @@ def test_records_come_back_as_they_were_written(tmp_path):
     assert examples[0].decode().shape == (80, 100, 3)
 
 
+def test_records_of_an_earlier_call_do_not_mix_with_new_ones(tmp_path):
+    source, _ = make_coco(tmp_path)
+    pictures = list(check_pictures(read_source(source, Problems()), Problems())) * 5
+    (tmp_path / "train-mine.tfrecord").write_bytes(b"")
+    write_shards({"train": pictures, "validation": pictures}, tmp_path, per_shard=2)
+    [path] = write_shards({"train": pictures[:2], "validation": []}, tmp_path, per_shard=2)
+    assert path.name == "train-00000-of-00001.tfrecord"
+    assert sorted(tmp_path.glob("*.tfrecord")) == [path, tmp_path / "train-mine.tfrecord"]
+    assert not (tmp_path / "unfinished").exists()
+
+
+def test_records_of_an_earlier_call_stay_until_the_new_ones_are_written(tmp_path):
+    source, _ = make_coco(tmp_path)
+    pictures = list(check_pictures(read_source(source, Problems()), Problems()))
+    paths = write_shards({"train": pictures * 2, "validation": pictures}, tmp_path, per_shard=1)
+    with pytest.raises(AttributeError):
+        write_shards({"train": pictures, "validation": [None]}, tmp_path)
+    assert sorted(tmp_path.glob("*.tfrecord")) == paths
+    assert len(read_shards(paths)) == 3
+
+
 def test_a_damaged_record_file_is_one_sentence(tmp_path):
     source, _ = make_coco(tmp_path)
-    [path] = write_shards(list(check_pictures(read_source(source, Problems()), Problems())), tmp_path, "train")
+    [path] = write_shards({"train": list(check_pictures(read_source(source, Problems()), Problems()))}, tmp_path)
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 0xFF
     path.write_bytes(bytes(content))

@@ -11,6 +11,7 @@ import pytest
 from edge_app.box_overlap import iou_matrix
 from edge_app.calibration import HomographyCamera, PinholeCamera
 from edge_app.config import EventConfig
+from training.evaluation.ignore_regions import IgnoreRegions
 from training.scene_evaluation.alignment import AlignedFrame, Alignment, align
 from training.scene_evaluation.camera_accuracy import measure_camera
 from training.scene_evaluation.close_pairs import (
@@ -22,7 +23,7 @@ from training.scene_evaluation.close_pairs import (
 )
 from training.scene_evaluation.event_scores import Event, score_events, true_events
 from training.scene_evaluation.older_formulas import center_points_distance, four_corner_points_distance
-from training.scene_evaluation.scene_files import IgnoreRegions, SceneRows
+from training.scene_evaluation.scene_files import SceneRows
 from training.scene_evaluation.track_pairs import measure_track_pairs
 from training.scene_evaluation.tracking_scores import score_tracks
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -11,7 +12,7 @@ import yaml
 
 from edge_app.errors import UserError
 from training.data.augment import Augmentation, compose
-from training.data.pictures import Example, load_examples
+from training.data.pictures import Example, fingerprint, load_examples
 from training.train_config import load_train_config
 
 
@@ -80,6 +81,23 @@ def test_ignored_regions_are_read_and_kept_apart(tmp_path):
     np.testing.assert_allclose(example.ignored, [[200 / 240, 0, 1, 1]])
 
 
+def test_the_fingerprint_of_pictures_tells_any_change():
+    boxes, nothing = np.array([[0.1, 0.2, 0.3, 0.4]]), np.zeros((0, 4))
+    first, second = Example(b"first", boxes, nothing), Example(b"second", boxes, nothing)
+    prints = [
+        fingerprint(sets)
+        for sets in (
+            [[first, second]],
+            [[second, first]],
+            [[first], [second]],
+            [[first, Example(b"second", nothing, boxes)]],
+            [[first, Example(b"second", boxes + 0.01, nothing)]],
+        )
+    ]
+    assert len(set(prints)) == 5
+    assert fingerprint([[Example(b"first", boxes.copy(), nothing), second]]) == prints[0]
+
+
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory, frozen_graph):
     """Folder of the set, and the weights after four steps in one go."""
@@ -129,6 +147,34 @@ def test_another_configuration_does_not_go_on_in_the_same_folder(undisturbed):
         train(config.model_copy(update={"seed": 1}), folder / "whole")
 
 
+def test_other_data_at_the_same_path_does_not_go_on_in_the_same_folder(undisturbed):
+    from training.train import train
+
+    folder, config, _ = undisturbed
+    labels = folder / "set" / "labels.json"
+    before = labels.read_text()
+    content = json.loads(before)
+    content["annotations"][0]["bbox"][0] += 5
+    try:
+        labels.write_text(json.dumps(content))
+        with pytest.raises(UserError, match="holds a run on other pictures or labels; give another --out or remove it"):
+            train(config, folder / "whole")
+    finally:
+        labels.write_text(before)
+
+
+def test_a_checkpoint_of_an_earlier_version_goes_on(undisturbed):
+    from training.train import train
+
+    folder, config, whole = undisturbed
+    shutil.copytree(folder / "whole", folder / "earlier")
+    for path in (folder / "earlier").glob("step_*/state.json"):
+        state = json.loads(path.read_text())
+        del state["data"]
+        path.write_text(json.dumps(state))
+    assert train(config, folder / "earlier").stat().st_size == whole.stat().st_size
+
+
 def test_records_of_prepare_are_trained_on_like_their_pictures(undisturbed):
     import keras
 
@@ -140,7 +186,7 @@ def test_records_of_prepare_are_trained_on_like_their_pictures(undisturbed):
 
     folder, config, whole = undisturbed
     problems = Problems()
-    write_shards(list(check_pictures(read_source(folder / "set", problems), problems)), folder, "train")
+    write_shards({"train": list(check_pictures(read_source(folder / "set", problems), problems))}, folder)
     sets = (config.train[0].model_copy(update={"labels": None, "input_path": str(folder / "train-*.tfrecord")}),)
     records = keras.models.load_model(train(config.model_copy(update={"train": sets}), folder / "records"))
     for one, other in zip(records.get_weights(), keras.models.load_model(whole).get_weights()):

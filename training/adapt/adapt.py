@@ -11,10 +11,12 @@ from typing import Any, Optional
 
 from tqdm import tqdm
 
+from edge_app.analysis.checkpoint import video_fingerprint
 from edge_app.errors import UserError
+from edge_app.manifest import sha256_of
 from edge_app.records import Frame
 from edge_app.source import VideoFile
-from training.adapt.label_files import write_labels
+from training.adapt.label_files import stored_fingerprints, write_labels
 from training.adapt.teacher import label_frames, site_labels
 from training.evaluation.labelled_pictures import load_labelled_pictures
 from training.evaluation.metrics import evaluate_detector, paired_difference
@@ -42,8 +44,32 @@ class Footage:
     tiles: tuple[int, int]
 
 
-def label_footage(footage: Footage, teacher: Predictor, folder: Path) -> Path:
+def footage_labels(footage: Footage, weights: Path, folder: Path) -> Path:
+    """Return the COCO file of a site's footage: what an earlier call left in ``folder``, or else made now.
+
+    Raises:
+        UserError: as ``label_footage``, or ``folder`` holds labels of other footage or of another teacher.
+    """
+    made_from = _fingerprints(footage, weights)
+    path = folder / "labels.json"
+    if not path.is_file():
+        return label_footage(footage, load_predictor(weights), folder, made_from)
+    stored = stored_fingerprints(path)
+    # Labels of an earlier version do not say what they were made from.
+    changed = [f"--{name}" for name, value in made_from.items() if stored is not None and stored.get(name) != value]
+    if changed:
+        raise UserError(f"{path} was made with another {', '.join(changed)}; give another --out or remove {folder}")
+    return path
+
+
+def label_footage(footage: Footage, teacher: Predictor, folder: Path, made_from: dict[str, Any]) -> Path:
     """Label a site's footage with the teacher; returns the COCO file.
+
+    Args:
+        footage: what to label.
+        teacher: the detector that labels it.
+        folder: for pictures and labels.
+        made_from: fingerprints of footage and teacher, which the file keeps.
 
     Raises:
         UserError: the video cannot be read, is too short, or nobody was found in it.
@@ -65,17 +91,22 @@ def label_footage(footage: Footage, teacher: Predictor, folder: Path) -> Path:
     if not times:
         raise UserError(f"video {footage.video} has no frame {footage.first}; give an earlier --first")
     labels = site_labels(times, detections, owners)
-    step = max(1, len(labels) // footage.pictures)
-    chosen = {names[index]: labels[index] for index in range(step // 2, len(labels), step)}
+    chosen = {names[index]: labels[index] for index in evenly_spread(footage.pictures, len(labels))}
     if not any(len(item.boxes) for item in chosen.values()):
         raise UserError(f"the teacher found nobody in {footage.video}; use footage with people in it or other --tiles")
     # Read once more: all frames of a long video do not fit into memory.
-    pictures = [
+    pictures = (
         (f"{frame.index + 1:06d}", frame.image, chosen[frame.index])
         for frame in _frames(VideoFile(footage.video, fps=footage.fps), footage)
         if frame.index in chosen
-    ]
-    return write_labels(folder, pictures, footage.video.name)
+    )
+    return write_labels(folder, pictures, footage.video.name, made_from)
+
+
+def evenly_spread(wanted: int, length: int) -> list[int]:
+    """Return at most ``wanted`` indices of a sequence of ``length``, each from the middle of an equal part."""
+    count = min(wanted, length)
+    return [(2 * part + 1) * length // (2 * count) for part in range(count)]
 
 
 def with_site(config: TrainConfig, labels: Path, start: Path, site_part: float) -> TrainConfig:
@@ -117,6 +148,19 @@ def write_decision(out: Path, accepted: bool, rows: list[dict[str, Any]], footag
     if footage is not None:
         content["footage"] = {**asdict(footage), "video": footage.video.name}
     (out / "decision.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _fingerprints(footage: Footage, weights: Path) -> dict[str, Any]:
+    """Return what labels depend on, by the option's name; files by their content, so that they may be moved."""
+    for name, path in (("video", footage.video), ("weights", weights)):
+        if not path.is_file():
+            raise UserError(f"--{name} {path} does not exist; check the path")
+    return {
+        **asdict(footage),
+        "video": video_fingerprint(footage.video),
+        "tiles": list(footage.tiles),
+        "weights": sha256_of(weights),
+    }
 
 
 def _frames(source: VideoFile, footage: Footage) -> Iterator[Frame]:

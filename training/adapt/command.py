@@ -63,19 +63,17 @@ def adapt(
 
     config = load_train_config(config_path)
     start_tensorflow()
-    from training.adapt.adapt import Footage, compare, label_footage, with_site, write_decision  # noqa: PLC0415
+    from training.adapt.adapt import Footage, compare, footage_labels, with_site, write_decision  # noqa: PLC0415
     from training.adapt.label_files import reviewed_labels  # noqa: PLC0415
-    from training.evaluation.predictors import load_predictor  # noqa: PLC0415
     from training.train import train  # noqa: PLC0415
 
     footage = None
-    site = out / "labels" / "labels.json"
     if labels is not None:
         site = reviewed_labels(labels, out / "labels")
-    elif video is not None:
+    else:
+        assert video is not None
         footage = Footage(video, fps, first, last, pictures, tiles)
-        if not site.is_file():
-            label_footage(footage, load_predictor(weights), out / "labels")
+        site = footage_labels(footage, weights, out / "labels")
     count = json.loads(site.read_text(encoding="utf-8"))
     click.echo(f"{site}: {len(count['images'])} pictures, {len(count['annotations'])} boxes")
     if label_only:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 from xml.etree import ElementTree
 
 import cv2
@@ -18,10 +18,19 @@ from training.prepare.readers import read_source
 from training.prepare.records import Problems
 
 _QUALITY = 92
+_MADE_FROM = "made_from"
 
 
-def write_labels(folder: Path, pictures: Sequence[tuple[str, Image, SiteLabels]], video: str) -> Path:
+def write_labels(
+    folder: Path, pictures: Iterable[tuple[str, Image, SiteLabels]], video: str, made_from: dict[str, Any]
+) -> Path:
     """Write pictures, ``labels.json`` (COCO) and ``cvat.xml`` into a folder; returns the COCO file.
+
+    Args:
+        folder: is made where it is missing.
+        pictures: name, (H, W, 3) BGR picture and labels of each.
+        video: name of the video that they are from.
+        made_from: JSON values that ``stored_fingerprints`` gives back.
 
     Raises:
         UserError: the folder cannot be written.
@@ -58,7 +67,10 @@ def write_labels(folder: Path, pictures: Sequence[tuple[str, Image, SiteLabels]]
             label = "ignore" if score is None else "person"
             ElementTree.SubElement(node, "box", {"label": label, "source": "auto", "occluded": "0", **corners})
     coco = {
-        "info": {"description": f"people in {video}, labelled by a detector on tiles; not reviewed"},
+        "info": {
+            "description": f"people in {video}, labelled by a detector on tiles; not reviewed",
+            _MADE_FROM: made_from,
+        },
         "images": images,
         "annotations": annotations,
         "categories": [{"id": 1, "name": "person"}],
@@ -68,6 +80,20 @@ def write_labels(folder: Path, pictures: Sequence[tuple[str, Image, SiteLabels]]
     ElementTree.indent(root)
     ElementTree.ElementTree(root).write(folder / "cvat.xml", encoding="utf-8", xml_declaration=True)
     return path
+
+
+def stored_fingerprints(path: Path) -> Optional[dict[str, Any]]:
+    """Return what the labels of ``write_labels`` were made from, or None where the file does not say it.
+
+    Raises:
+        UserError: the file is not COCO JSON.
+    """
+    try:
+        info = json.loads(path.read_text(encoding="utf-8")).get("info", {})
+        made_from: Optional[dict[str, Any]] = info.get(_MADE_FROM)
+    except (OSError, ValueError, AttributeError) as error:
+        raise UserError(f"{path} is not COCO JSON ({error}); remove it to label again") from error
+    return made_from
 
 
 def reviewed_labels(source: Path, folder: Path) -> Path:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -88,6 +89,19 @@ def load_examples(labels: Path, squeezed: float = 1.0) -> list[Example]:
             )
         )
     return examples
+
+
+def fingerprint(sets: Iterable[Sequence[Example]]) -> str:
+    """Return a hash of all pictures and boxes, in their order."""
+    digest = hashlib.sha256()
+    for examples in sets:
+        digest.update(f"set of {len(examples)}".encode())
+        for example in examples:
+            digest.update(hashlib.sha256(example.encoded).digest())
+            for boxes in (example.boxes, example.ignored):
+                digest.update(f"boxes {len(boxes)}".encode())
+                digest.update(boxes.tobytes())
+    return digest.hexdigest()
 
 
 def _boxes(entries: list[dict], record: dict) -> FloatArray:

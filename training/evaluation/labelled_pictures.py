@@ -14,6 +14,7 @@ import numpy as np
 from edge_app.errors import UserError
 from edge_app.records import FloatArray, Image
 from edge_app.source import VideoFile
+from training.evaluation.ignore_regions import foot_rects_of
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,8 @@ class LabelledPictures:
         folder: where the pictures lie.
         video: None, or a video whose 1-based frames the images' key ``frame`` names.
         person_category: id of the category to evaluate.
-        ignore_rects_foot: (R, 4) source pixels x, y, width, height: people whose foot is in one are not annotated.
-        ignore_at_border: people whose box touches the picture's border are not annotated.
+        ignore_rects_foot: (R, 4) source pixels xyxy: people whose foot is in one are not annotated. Where there is
+            one, people whose box touches the picture's border are not annotated either.
     """
 
     coco: dict[str, Any]
@@ -34,7 +35,6 @@ class LabelledPictures:
     video: Optional[Path]
     person_category: int
     ignore_rects_foot: FloatArray
-    ignore_at_border: bool
 
     def __len__(self) -> int:
         return len(self.coco["images"])
@@ -83,8 +83,7 @@ class LabelledPictures:
 def load_labelled_pictures(labels: Path, video: Optional[Path] = None) -> LabelledPictures:
     """Read and check a COCO JSON file.
 
-    The keys ``ignore_rects_foot`` (rectangles x, y, width, height) and ``ignore`` in ``info`` say where people are
-    left out of the annotations; both are honoured.
+    The key ``ignore_rects_foot`` (rectangles x, y, width, height) says where people are left out of the annotations.
 
     Args:
         labels: the JSON file, or a folder with a ``labels.json``.
@@ -102,8 +101,13 @@ def load_labelled_pictures(labels: Path, video: Optional[Path] = None) -> Labell
     people = [entry["id"] for entry in coco["categories"] if entry["name"].lower() in ("person", "pedestrian")]
     if len(people) != 1:
         raise UserError(f"labels {path} have {len(people)} categories 'person'; exactly one is needed")
-    rects = np.array(coco.get("ignore_rects_foot", []), np.float64).reshape(-1, 4)
-    return LabelledPictures(coco, path.parent, video, people[0], rects, ignore_at_border=len(rects) > 0)
+    try:
+        rects = foot_rects_of(coco.get("ignore_rects_foot", []))
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"labels {path}: 'ignore_rects_foot' is not a list of [x, y, width, height]; correct it"
+        ) from error
+    return LabelledPictures(coco, path.parent, video, people[0], rects)
 
 
 def _read(path: Path) -> dict[str, Any]:

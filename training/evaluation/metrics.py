@@ -14,6 +14,7 @@ from pycocotools.cocoeval import COCOeval
 from edge_app.box_overlap import shared_area
 from edge_app.errors import UserError
 from edge_app.records import BoolArray, Detections, FloatArray, IntArray
+from training.evaluation.ignore_regions import IgnoreRegions
 from training.evaluation.labelled_pictures import LabelledPictures
 from training.evaluation.predictors import Predictor
 
@@ -22,7 +23,6 @@ HEIGHT_BANDS = {"all": (0.0, 1e5), "under 32": (0.0, 32.0), "32 to 64": (32.0, 6
                 "over 128": (128.0, 1e5)}  # fmt: skip
 _INPUT_ROWS = 300.0
 _MOST_DETECTIONS = 100
-_BORDER_PX = 1.0
 _BOOTSTRAPS = 1000
 FIXED_PRECISION = 0.9
 
@@ -211,17 +211,11 @@ def drop_unannotated(
     detections: Detections, data: LabelledPictures, truth_bbox: FloatArray, size: IntArray
 ) -> Detections:
     """Drop detections of people that the labels leave out by their stated rule, unless they match a label."""
-    if len(detections) == 0 or (len(data.ignore_rects_foot) == 0 and not data.ignore_at_border):
+    if len(detections) == 0 or len(data.ignore_rects_foot) == 0:
         return detections
-    x_min, y_min, x_max, y_max = detections.bbox.astype(np.float64).T
-    foot_x, foot_y = (x_min + x_max) / 2, y_max
-    left_out = np.zeros(len(detections), np.bool_)
-    for x, y, width, height in data.ignore_rects_foot:
-        left_out |= (foot_x >= x) & (foot_x < x + width) & (foot_y >= y) & (foot_y < y + height)
-    if data.ignore_at_border:
-        left_out |= (x_min <= _BORDER_PX) | (y_min <= _BORDER_PX)
-        left_out |= (x_max >= size[0] - _BORDER_PX) | (y_max >= size[1] - _BORDER_PX)
-    return detections[~(left_out & ~_matches_any(detections.bbox.astype(np.float64), truth_bbox))]
+    bbox = detections.bbox.astype(np.float64)
+    left_out = IgnoreRegions(data.ignore_rects_foot, int(size[0]), int(size[1])).covers(bbox)
+    return detections[~(left_out & ~_matches_any(bbox, truth_bbox))]
 
 
 def _matches_any(boxes: FloatArray, truth: FloatArray) -> BoolArray:

@@ -27,6 +27,10 @@ def prepare(out: Path, validation: float, seed: int, sources: tuple[Path, ...]) 
     A source is COCO JSON, Pascal VOC, YOLO, MOTChallenge, CVAT XML or an Oxford Town Centre .top file. Each is a scene
     of its own unless it names scenes. Problems are counted and told; nothing is dropped silently.
     """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"folder {out} cannot be written ({error.strerror}); give another --out") from error
     problems = Problems()
     pictures: list[CheckedPicture] = []
     for source in sources:
@@ -42,10 +46,7 @@ def prepare(out: Path, validation: float, seed: int, sources: tuple[Path, ...]) 
     start_tensorflow()
     from training.prepare.tfrecord import write_shards  # noqa: PLC0415 - brings TensorFlow
 
-    out.mkdir(parents=True, exist_ok=True)
-    for name, part in (("train", train), ("validation", held_out)):
-        if part:
-            write_shards(part, out, name)
+    write_shards({"train": train, "validation": held_out}, out)
     summary = {
         "train": {"pictures": len(train), "people": sum(len(picture.boxes) for picture in train)},
         "validation": {"pictures": len(held_out), "people": sum(len(picture.boxes) for picture in held_out)},

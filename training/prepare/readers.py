@@ -54,24 +54,26 @@ def _coco(path: Path, problems: Problems) -> Iterator[LabelledPicture]:
     try:
         coco: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         people = {entry["id"] for entry in coco["categories"] if entry["name"].lower() in _PERSON_NAMES}
-        images, annotations = coco["images"], coco["annotations"]
-    except (ValueError, KeyError, TypeError, OSError) as error:
+        images, annotations = _objects(coco, "images"), _objects(coco, "annotations")
+        known = {record["id"] for record in images}
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         raise UserError(f"{path} is not COCO JSON ({type(error).__name__}: {error}); correct it") from error
     if not people:
         raise UserError(f"{path} has no category 'person'; name it so")
     boxes: dict[Any, list[list[float]]] = {}
     crowds: dict[Any, list[list[float]]] = {}
-    known = {record["id"] for record in images}
     for entry in annotations:
-        where = f"{path.name} annotation {entry.get('id')}"
+        where = f"{path} annotation {entry.get('id')}"
         if entry.get("category_id") not in people:
             continue
         if entry.get("image_id") not in known:
             problems.add("box of an unknown picture", where)
             continue
         target = crowds if entry.get("iscrowd") else boxes
-        target.setdefault(entry["image_id"], []).append(_numbers(entry.get("bbox"), where))
+        target.setdefault(entry["image_id"], []).append(_numbers(entry.get("bbox"), 4, where))
     for record in images:
+        if not isinstance(record.get("file_name"), str):
+            raise UserError(f"{path} image {record['id']} has no 'file_name'; add it")
         yield LabelledPicture(
             path.parent / record["file_name"],
             str(record.get("scene", path.parent.name)),
@@ -94,7 +96,7 @@ def _voc(folder: Path, problems: Problems) -> Iterator[LabelledPicture]:
             if (item.findtext("name") or "").lower() not in _PERSON_NAMES:
                 continue
             corners = [item.findtext(f"bndbox/{part}") for part in ("xmin", "ymin", "xmax", "ymax")]
-            left, top, right, bottom = _numbers(corners, f"{path.name} object {number}")
+            left, top, right, bottom = _numbers(corners, 4, f"{path} object {number}")
             # VOC counts pixels from 1 and includes the last one.
             row = [left - 1, top - 1, right - left + 1, bottom - top + 1]
             (ignored if item.findtext("difficult") == "1" else boxes).append(row)
@@ -115,11 +117,11 @@ def _yolo(folder: Path, problems: Problems) -> Iterator[LabelledPicture]:
             continue
         height, width = picture.shape[:2]
         boxes = []
-        for number, line in enumerate(labels.read_text(encoding="utf-8").splitlines(), start=1):
+        for number, line in enumerate(_lines(labels), start=1):
             parts = line.split()
             if not parts or parts[0] != "0":
                 continue
-            x, y, w, h = _numbers(parts[1:5], f"{labels.name} line {number}")
+            x, y, w, h = _numbers(parts[1:5], 4, f"{labels} line {number}")
             boxes.append([(x - w / 2) * width, (y - h / 2) * height, w * width, h * height])
         yield LabelledPicture(path, folder.name, _rows(boxes), _rows([]))
 
@@ -127,14 +129,18 @@ def _yolo(folder: Path, problems: Problems) -> Iterator[LabelledPicture]:
 def _mot(folder: Path, problems: Problems) -> Iterator[LabelledPicture]:
     pictures = sorted(path for path in (folder / "img1").glob("*") if path.suffix.lower() in _PICTURE_ENDINGS)
     by_frame: dict[int, tuple[list[list[float]], list[list[float]]]] = {}
-    for number, row in enumerate(_table(folder / "gt" / "gt.txt"), start=1):
-        values = _numbers(row[:7], f"gt.txt line {number}")
-        boxes, ignored = by_frame.setdefault(int(values[0]), ([], []))
+    truth = folder / "gt" / "gt.txt"
+    for number, row in enumerate(_table(truth), start=1):
+        where = f"{truth} line {number}"
+        values = _numbers(row[:7], 7, where)
+        boxes, ignored = by_frame.setdefault(_frame(values[0], where), ([], []))
         # MOTChallenge counts pixels from 1; class 1 is a pedestrian, flag 0 is not to be scored.
         box = [values[2] - 1, values[3] - 1, values[4], values[5]]
         is_person = len(row) < 8 or "." in row[7] or row[7] in ("1", "-1")
         (boxes if values[6] > 0 and is_person else ignored).append(box)
     for path in pictures:
+        if not path.stem.isdecimal():
+            raise UserError(f"picture {path} is not named after its frame; name it like 000001{path.suffix}")
         boxes, ignored = by_frame.pop(int(path.stem), ([], []))
         yield LabelledPicture(path, folder.name, _rows(boxes), _rows(ignored))
     for frame in by_frame:
@@ -152,7 +158,7 @@ def _cvat(path: Path, problems: Problems) -> Iterator[LabelledPicture]:
         for number, box in enumerate(image.iter("box"), start=1):
             label = (box.get("label") or "").lower()
             corners = [box.get(part) for part in ("xtl", "ytl", "xbr", "ybr")]
-            left, top, right, bottom = _numbers(corners, f"{path.name} {name} box {number}")
+            left, top, right, bottom = _numbers(corners, 4, f"{path} {name} box {number}")
             row = [left, top, right - left, bottom - top]
             if label in _PERSON_NAMES:
                 boxes.append(row)
@@ -174,14 +180,13 @@ def _town_centre(path: Path, problems: Problems) -> Iterator[LabelledPicture]:
         raise UserError(f"beside {path} there must be one video of the same name (.avi, .mp4 or .mov)")
     by_frame: dict[int, list[list[float]]] = {}
     for number, row in enumerate(_table(path), start=1):
-        values = _numbers(row[:12], f"{path.name} line {number}")
-        if len(values) < 12:
-            raise UserError(f"{path} line {number} has {len(values)} columns, not 12; give the original .top file")
+        where = f"{path} line {number}"
+        values = _numbers(row[:12], 12, where)
         if values[3] < 1:
-            problems.add("body marked as not valid", f"{path.name} line {number}")
+            problems.add("body marked as not valid", where)
             continue
         left, top, right, bottom = values[8:12]
-        by_frame.setdefault(int(values[1]), []).append([left, top, right - left, bottom - top])
+        by_frame.setdefault(_frame(values[1], where), []).append([left, top, right - left, bottom - top])
     for frame, boxes in sorted(by_frame.items()):
         yield LabelledPicture(videos[0], path.stem, _rows(boxes), _rows([]), frame=frame + 1)
 
@@ -201,11 +206,34 @@ def _xml(path: Path) -> ElementTree.Element:
         raise UserError(f"{path} is not well-formed XML ({error}); restore it") from error
 
 
-def _numbers(values: Any, where: str) -> list[float]:
+def _lines(path: Path) -> list[str]:
     try:
-        return [float(value) for value in values]
+        return path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read as text; restore it") from error
+
+
+def _objects(coco: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    entries = coco[key]
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise TypeError(f"'{key}' is not a list of objects")
+    return entries
+
+
+def _numbers(values: Any, count: int, where: str) -> list[float]:
+    try:
+        numbers = [float(value) for value in values]
     except (TypeError, ValueError) as error:
         raise UserError(f"{where} has a value that is no number ({values}); correct it") from error
+    if len(numbers) != count:
+        raise UserError(f"{where} has {len(numbers)} numbers, not {count}; correct it")
+    return numbers
+
+
+def _frame(number: float, where: str) -> int:
+    if not number.is_integer():
+        raise UserError(f"{where} has the frame {number:g}, which is no whole number; correct it")
+    return int(number)
 
 
 def _rows(values: Any) -> FloatArray:

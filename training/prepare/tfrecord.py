@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,25 @@ _LABEL = 1
 _NAME = b"person"
 
 
-def write_shards(pictures: Sequence[CheckedPicture], folder: Path, name: str, per_shard: int = 500) -> list[Path]:
-    """Write pictures as ``NAME-00000-of-00003.tfrecord`` and so on; returns the files."""
-    import tensorflow as tf  # noqa: PLC0415 - heavy, and only needed here
+def write_shards(parts: Mapping[str, Sequence[CheckedPicture]], folder: Path, per_shard: int = 500) -> list[Path]:
+    """Write pictures as ``NAME-00000-of-00003.tfrecord`` and so on; returns the files.
 
-    shards = max(1, -(-len(pictures) // per_shard))
-    paths = [folder / f"{name}-{index:05d}-of-{shards:05d}.tfrecord" for index in range(shards)]
-    for index, path in enumerate(paths):
-        with tf.io.TFRecordWriter(str(path)) as writer:
-            for picture in pictures[index::shards]:
-                writer.write(_example(picture).SerializeToString())
+    Files of an earlier call under these names are removed once all new ones are written, so that sets never mix.
+
+    Args:
+        parts: pictures by the name of their part; an empty part has no file.
+        folder: an existing folder.
+        per_shard: pictures in a file at most.
+    """
+    unfinished = folder / "unfinished"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir()
+    written = [path for name, pictures in parts.items() for path in _write(pictures, unfinished, name, per_shard)]
+    for name in parts:
+        for old in folder.glob(f"{name}-[0-9]*-of-[0-9]*.tfrecord"):
+            old.unlink()
+    paths = [path.replace(folder / path.name) for path in written]
+    unfinished.rmdir()
     return paths
 
 
@@ -42,6 +52,18 @@ def read_shards(paths: Sequence[Path]) -> list[Example]:
     if not any(len(example.boxes) for example in examples):
         raise UserError(f"{paths[0]} and its {len(paths) - 1} sisters hold no person; prepare labelled pictures")
     return examples
+
+
+def _write(pictures: Sequence[CheckedPicture], folder: Path, name: str, per_shard: int) -> list[Path]:
+    import tensorflow as tf  # noqa: PLC0415 - heavy, and only needed here
+
+    shards = -(-len(pictures) // per_shard)
+    paths = [folder / f"{name}-{index:05d}-of-{shards:05d}.tfrecord" for index in range(shards)]
+    for index, path in enumerate(paths):
+        with tf.io.TFRecordWriter(str(path)) as writer:
+            for picture in pictures[index::shards]:
+                writer.write(_example(picture).SerializeToString())
+    return paths
 
 
 def _read(path: Path) -> Iterator[Example]:

@@ -10,7 +10,8 @@ import numpy as np
 from edge_app.box_overlap import iou_matrix
 from edge_app.records import FloatArray, IntArray
 from edge_app.tracking.association import assign
-from training.scene_evaluation.scene_files import IgnoreRegions, SceneRows
+from training.evaluation.ignore_regions import IgnoreRegions
+from training.scene_evaluation.scene_files import SceneRows
 
 # The overlap that MOTChallenge asks of a box.
 MIN_IOU = 0.5

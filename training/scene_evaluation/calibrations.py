@@ -23,12 +23,13 @@ from edge_app.pipeline import Pipeline
 from edge_app.records import Detections, FloatArray, Frame, FrameResult, Pairs, Tracks, ViolationEvent
 from edge_app.source import VideoFile
 from edge_app.tiles.tiled_detector import with_tiles
+from training.evaluation.ignore_regions import IgnoreRegions
 from training.scene_evaluation.alignment import Alignment, align
 from training.scene_evaluation.close_pairs import PairScores, count_reported_pairs, pair_scores
 from training.scene_evaluation.error_summary import NEAR_M, ErrorSummary
 from training.scene_evaluation.event_scores import Event, score_events, true_events
 from training.scene_evaluation.older_formulas import OLDER_FORMULAS
-from training.scene_evaluation.scene_files import IgnoreRegions, SceneRows
+from training.scene_evaluation.scene_files import SceneRows
 from training.scene_evaluation.track_pairs import measure_track_pairs
 
 _SD_OF_90 = 1.6449

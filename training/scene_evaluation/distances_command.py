@@ -13,6 +13,7 @@ import numpy as np
 from edge_app.calibration import CameraModel, load_camera
 from edge_app.config import Config, ModelConfig, load_config
 from edge_app.errors import UserError
+from edge_app.pipeline import camera_for
 from training.scene_evaluation.calibrations import (
     Figures,
     Ground,
@@ -80,15 +81,16 @@ def evaluate_distances(
     people = replace(people, xy_m=people.xy_m * world_unit_m)
     regions = None if ignore is None else read_ignore_regions(ignore)
     ground = Ground(people, int(people.frame.max()), fps, regions)
-    camera = None if camera_file is None else load_camera(camera_file)
     seen = None if video is None else detect_all(video, fps, settings, ground.frames)
     size = size or (seen.size if seen is not None else None)
-    if camera is not None:
-        size = size or (camera.image_width, camera.image_height)
-        camera = camera.scaled_to(*size)
-        hfov_deg = hfov_deg if hfov_deg is not None else horizontal_field_deg(camera)
+    if size is None and camera_file is not None:
+        own = load_camera(camera_file)
+        size = own.image_width, own.image_height
     if size is None:
         raise click.UsageError("give --size WIDTH HEIGHT, or --video or --camera")
+    camera = camera_for(settings.model_copy(update={"calibration": camera_file}), size)
+    if camera is not None and hfov_deg is None:
+        hfov_deg = horizontal_field_deg(camera)
     sections = [_perfect(ground, camera, size, hfov_deg, settings)]
     if seen is not None:
         sections.append(_own(ground, seen, camera, hfov_deg, settings))

@@ -12,12 +12,12 @@ from edge_app.calibration import load_camera
 from edge_app.config import EventConfig
 from edge_app.errors import UserError
 from edge_app.records import FloatArray
+from training.evaluation.ignore_regions import IgnoreRegions
 from training.scene_evaluation.alignment import GROUND_M, AlignedFrame, Alignment, align
 from training.scene_evaluation.camera_accuracy import CameraAccuracy, measure_camera, measure_older_formulas
 from training.scene_evaluation.close_pairs import PairScores
 from training.scene_evaluation.event_scores import read_events, score_events, true_events
 from training.scene_evaluation.scene_files import (
-    IgnoreRegions,
     SceneRows,
     read_ground_truth,
     read_ignore_regions,

@@ -11,6 +11,7 @@ import numpy as np
 
 from edge_app.errors import UserError
 from edge_app.records import BoolArray, FloatArray, IntArray
+from training.evaluation.ignore_regions import IgnoreRegions, foot_rects_of
 
 _COLUMNS = 10
 
@@ -45,30 +46,6 @@ class SceneRows:
         """Return the rows of frames ``first`` to ``last``, renumbered so that ``first`` becomes frame 1."""
         inside = self[(self.frame >= first) & (self.frame <= last)]
         return SceneRows(inside.frame - first + 1, inside.id, inside.bbox, inside.score, inside.xy_m)
-
-
-@dataclass(frozen=True)
-class IgnoreRegions:
-    """Where people are not annotated.
-
-    Attributes:
-        foot_rects: (R, 4) float64, xyxy pixels from 0: people whose foot lies inside are not annotated.
-        image_width, image_height: pixels; people who are cut by the picture's border are not annotated reliably.
-    """
-
-    foot_rects: FloatArray
-    image_width: int
-    image_height: int
-
-    def covers(self, bbox: FloatArray) -> BoolArray:
-        """Tell for (N, 4) boxes whether they lie where nobody is annotated: foot in a rectangle, or at the border."""
-        # A box within a pixel of the border is cut by it: detectors clip or overshoot by fractions.
-        at_border = (bbox[:, :2] <= 1.0).any(axis=1)
-        at_border |= (bbox[:, 2] >= self.image_width - 1.0) | (bbox[:, 3] >= self.image_height - 1.0)
-        foot_x, foot_y = (bbox[:, 0] + bbox[:, 2]) / 2, bbox[:, 3]
-        left, top, right, bottom = self.foot_rects.T[:, :, None]
-        in_rect = (foot_x >= left) & (foot_x <= right) & (foot_y >= top) & (foot_y <= bottom)
-        return at_border | in_rect.any(axis=0)
 
 
 def read_ground_truth(path: Path) -> SceneRows:
@@ -106,13 +83,13 @@ def read_ignore_regions(path: Path) -> IgnoreRegions:
     """
     content = _read_json(path, "labels")
     try:
-        rects = np.array(content["ignore_rects_foot"], np.float64).reshape(-1, 4)
+        rects = foot_rects_of(content["ignore_rects_foot"])
         image = content["images"][0]
         return IgnoreRegions(rects, int(image["width"]), int(image["height"]))
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise UserError(
             f"labels {path} do not say where people are left out ({error!r}); "
-            "give COCO JSON with 'images' and 'ignore_rects_foot' ([x_min, y_min, x_max, y_max])"
+            "give COCO JSON with 'images' and 'ignore_rects_foot' ([x, y, width, height])"
         ) from error
 
 
