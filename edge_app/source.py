@@ -9,7 +9,7 @@ from typing import Optional, Protocol
 import cv2
 import numpy as np
 
-from edge_app.capture.address import parse_address
+from edge_app.capture.address import is_there, parse_address
 from edge_app.capture.ffmpeg_options import OptionsBusyError, ffmpeg_options
 from edge_app.config import SourceConfig
 from edge_app.errors import UserError
@@ -174,7 +174,7 @@ class VideoFile:
 
 
 def _open_capture(path: Path) -> cv2.VideoCapture:
-    if not path.exists():
+    if not is_there(path):
         raise UserError(f"video {path} does not exist; check the path (of a configured one: 'source.uri')")
     if not path.is_file():
         raise UserError(f"{path} is not a video file; give the path of a recorded video")
