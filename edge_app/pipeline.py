@@ -151,9 +151,7 @@ class Pipeline:
         """Number of events that were too short to count, so far."""
         return self._events.dropped_short
 
-    def reconfigure(
-        self, config: Config, camera: Optional[CameraModel], scene: Optional[SceneReference] = None
-    ) -> None:
+    def reconfigure(self, config: Config, camera: Optional[CameraModel], scene: Optional[SceneReference]) -> None:
         """Take thresholds, places and calibration over before the next frame; may be called from any thread.
 
         Open events are closed by it, and figures that depend on the place start over. Model and tracker stay, and so
