@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field, PositiveInt, ValidationError, model_valid
 
 from edge_app.alerts.config import AlertsConfig
 from edge_app.calibration.watch_config import CameraWatchConfig
+from edge_app.capture.address import is_there
 from edge_app.config_keys import known_keys
 from edge_app.config_section import Section
 from edge_app.delivery.config import MqttConfig
@@ -379,7 +380,7 @@ def _absolute(source: SourceConfig, calibration: Optional[Path], folder: Path) -
     if calibration is not None:
         changes["calibration"] = folder / calibration
     uri = source.uri
-    if uri is not None and not uri.isdigit() and "://" not in uri and (folder / uri).exists():
+    if uri is not None and not uri.isdigit() and "://" not in uri and is_there(folder / uri):
         changes["source"] = source.model_copy(update={"uri": str(folder / uri)})
     return changes
 

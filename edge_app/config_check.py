@@ -10,11 +10,14 @@ from edge_app.capture.opencv_stream import SourceLost
 from edge_app.config import Config
 from edge_app.delivery.post_office import PostOffice
 from edge_app.detector import load_detector
+from edge_app.pipeline import camera_for, check_region
 from edge_app.web.server import check_dashboard
 
 
 def check_references(config: Config) -> Iterator[str]:
     """Open the configured model, calibration, ways out and source; yield a line on each. The dashboard is judged, too.
+
+    Whether a calibration fits the pictures is told only of a source that answers now.
 
     Raises:
         UserError: the first one that cannot be used.
@@ -28,6 +31,7 @@ def check_references(config: Config) -> Iterator[str]:
             yield f"{title}: none, so no distances will be claimed"
         else:
             camera = load_camera(camera_config.calibration)
+            check_region(camera_config, camera)
             yield f"{title}: {camera_config.calibration.name}, for {camera.image_width}x{camera.image_height} pictures"
     if config.storage.enabled:
         post = PostOffice(config)
@@ -43,5 +47,6 @@ def check_references(config: Config) -> Iterator[str]:
             # It may be switched off now and still be right: run waits for it.
             yield f"{title}: {error}"
             continue
-        yield f"{title}: {source.name}, {source.width}x{source.height} at {source.fps:g} frames a second"
         source.close()
+        camera_for(camera_config, (source.width, source.height))
+        yield f"{title}: {source.name}, {source.width}x{source.height} at {source.fps:g} frames a second"

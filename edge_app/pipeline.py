@@ -16,6 +16,7 @@ import numpy as np
 from edge_app.calibration import CameraModel, load_camera
 from edge_app.calibration.camera_file import load_reference
 from edge_app.calibration.moved_camera import CameraWatch
+from edge_app.calibration.scene_reference import SceneReference
 from edge_app.config import Config
 from edge_app.detector import Detector, detect, load_detector
 from edge_app.distances import measure_pairs
@@ -48,7 +49,9 @@ from edge_app.tracking.trace import Trace
 
 log = logging.getLogger(__name__)
 
-_HAS_MOVED = (
+# Sections that ``reconfigure`` takes over while it runs.
+TAKEN_OVER = ("calibration", "camera_watch", "distance", "events", "groups", "metrics")
+HAS_MOVED = (
     "the camera looks elsewhere than when it was calibrated, so no distances are claimed; turn it back or calibrate it "
     "again"
 )
@@ -105,9 +108,10 @@ class Pipeline:
         self._events = EventDetector(config.distance.threshold_m, config.events)
         self._successors = Successors(config.events.max_gap_s)
         self.metrics = SceneMetrics(config.metrics) if camera is not None else None
-        self._pending: deque[tuple[Config, Optional[CameraModel]]] = deque(maxlen=1)
+        self._pending: deque[tuple[Config, Optional[CameraModel], Optional[SceneReference]]] = deque(maxlen=1)
         self._config = config
-        self._watch = _camera_watch(config) if camera is not None else None
+        scene = watched_scene(config)
+        self._watch = CameraWatch(scene) if scene is not None else None
         self._people = np.zeros((0, 4), np.float32)
         self._last_seen = LastSeen()
         self._time_s: Optional[float] = None
@@ -150,16 +154,18 @@ class Pipeline:
         """Number of events that were too short to count, so far."""
         return self._events.dropped_short
 
-    def reconfigure(self, config: Config, camera: Optional[CameraModel]) -> None:
+    def reconfigure(self, config: Config, camera: Optional[CameraModel], scene: Optional[SceneReference]) -> None:
         """Take thresholds, places and calibration over before the next frame; may be called from any thread.
 
-        Open events are closed by it, and figures that depend on the place start over. Model and tracker stay.
+        Open events are closed by it, and figures that depend on the place start over. Model and tracker stay, and so
+        does what is known of a moved camera, unless it was calibrated again.
 
         Args:
-            config: its ``distance``, ``events``, ``groups`` and ``metrics`` count.
+            config: its sections ``TAKEN_OVER`` count.
             camera: the calibration for this source's size, or None.
+            scene: by which a moved camera is noticed, see ``watched_scene``; None where that is not looked for.
         """
-        self._pending.append((config, camera))
+        self._pending.append((config, camera, scene))
 
     @property
     def has_live_tracks(self) -> bool:
@@ -180,13 +186,12 @@ class Pipeline:
         self._last_seen.scale(*scale)
         if self.still_things is not None:
             self.still_things.forget()
-        self._watch = _camera_watch(self._config) if camera is not None else None
         self._people = np.zeros((0, 4), np.float32)
 
     @property
     def camera_moved(self) -> bool:
         """Whether the camera looks elsewhere than when it was calibrated; then no distances are claimed."""
-        return self._watch is not None and self._watch.moved
+        return self.camera is not None and self._watch is not None and self._watch.moved
 
     def watch(self, frame: Frame) -> Optional[tuple[bool, str]]:
         """Look at a picture: has the camera moved, and what never moves? Call it before ``interpret`` for every frame.
@@ -195,9 +200,11 @@ class Pipeline:
             None where nothing changed, else whether the calibration holds (again), and a sentence for people.
         """
         self._image = frame.image
-        if self._watch is None or not self._watch.look(frame.time_s, frame.image, self._people):
+        if self.camera is None or self._watch is None:
             return None
-        sentence = _STANDS_AGAIN if not self._watch.moved else _HAS_MOVED
+        if not self._watch.look(frame.time_s, frame.image, self._people):
+            return None
+        sentence = _STANDS_AGAIN if not self._watch.moved else HAS_MOVED
         log.warning("%s", sentence)
         return not self._watch.moved, sentence
 
@@ -317,9 +324,10 @@ class Pipeline:
         """Put what ``reconfigure`` left in force; returns the events that it cuts off."""
         if not self._pending:
             return ()
-        config, self.camera = self._pending.pop()
+        config, self.camera, scene = self._pending.pop()
+        if config.calibration != self._config.calibration or not _is_watched(self._watch, scene):
+            self._watch = CameraWatch(scene) if scene is not None else None
         self._config = config
-        self._watch = _camera_watch(config) if self.camera is not None else None
         self._image_height = self.camera.image_height if self.camera is not None else 0
         self._threshold_m = config.distance.threshold_m
         self._groups = GroupDetector(config.groups) if config.groups.enabled else None
@@ -329,7 +337,6 @@ class Pipeline:
         self._events.restore(numbering)
         self._successors = Successors(config.events.max_gap_s)
         self.metrics = SceneMetrics(config.metrics) if self.camera is not None else None
-        self._watch = _camera_watch(config) if self.camera is not None else None
         return cut_off
 
     def _set_things_apart(self, time_s: float, tracks: Tracks) -> tuple[Tracks, Tracks, IntArray]:
@@ -363,12 +370,22 @@ class Pipeline:
         return replace(pairs, same_group=self._groups.update(time_s, tracks.id[seen], visible, pairs))
 
 
-def _camera_watch(config: Config) -> Optional[CameraWatch]:
-    """Return what notices a moved camera; None where that is switched off or the camera file has no reference."""
+def watched_scene(config: Config) -> Optional[SceneReference]:
+    """Return the scene by which a moved camera is noticed; None where that is off or the camera file has none.
+
+    Raises:
+        UserError: the camera file or its reference cannot be used.
+    """
     if config.calibration is None or not config.camera_watch.enabled:
         return None
-    reference = load_reference(config.calibration)
-    return None if reference is None else CameraWatch(reference)
+    return load_reference(config.calibration)
+
+
+def _is_watched(watch: Optional[CameraWatch], scene: Optional[SceneReference]) -> bool:
+    """Tell whether a watch compares with this very scene, or there is neither."""
+    if watch is None or scene is None:
+        return watch is None and scene is None
+    return np.array_equal(watch.reference.codes, scene.codes)
 
 
 def check_region(config: Config, camera: CameraModel) -> None:

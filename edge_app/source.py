@@ -10,7 +10,7 @@ from typing import Optional, Protocol
 import cv2
 import numpy as np
 
-from edge_app.capture.address import parse_address
+from edge_app.capture.address import is_there, parse_address
 from edge_app.capture.ffmpeg_options import OptionsBusyError, ffmpeg_options
 from edge_app.config import SourceConfig
 from edge_app.errors import UserError
@@ -175,7 +175,7 @@ class VideoFile:
 
 
 def _open_capture(path: Path) -> cv2.VideoCapture:
-    if not path.exists():
+    if not is_there(path):
         # A path has lost one of the two slashes; what may hold a password is not repeated.
         if scheme := re.match(r"([a-z]+):/", str(path)):
             raise UserError(f"a recorded file is wanted, not a stream ({scheme[1]}:); watch that with 'run --source'")

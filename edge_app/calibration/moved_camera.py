@@ -98,11 +98,12 @@ class CameraWatch:
 
     Attributes:
         moved: the camera looks elsewhere than when it was calibrated.
+        reference: the scene then.
     """
 
     def __init__(self, reference: SceneReference) -> None:
         self.moved = False
-        self._reference = reference
+        self.reference = reference
         self._samples: deque[Thumbnail] = deque(maxlen=_SAMPLES)
         self._next_sample_s = -np.inf
         self._next_check_s = -np.inf
@@ -119,7 +120,7 @@ class CameraWatch:
             return False
         self._next_sample_s = time_s + _SAMPLE_S
         size = (image.shape[1], image.shape[0])
-        if thumbnail_height(*size) != self._reference.codes.shape[0]:
+        if thumbnail_height(*size) != self.reference.codes.shape[0]:
             return False
         if size != self._size:
             self._samples.clear()
@@ -128,7 +129,7 @@ class CameraWatch:
         if len(self._samples) <= _SAMPLES // 2 or time_s < self._next_check_s:
             return False
         self._next_check_s = time_s + _CHECK_S
-        verdict = compare_scene(self._reference, reference_of(self._samples)).verdict
+        verdict = compare_scene(self.reference, reference_of(self._samples)).verdict
         speaks_against = verdict == ("same" if self.moved else "moved")
         self._against = self._against + 1 if speaks_against else 0
         if self._against < _AGREEING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,4 +69,14 @@ def _kind(text: str) -> SourceKind:
             hint = did_you_mean(scheme, _STREAM_SCHEMES) or f" (known: {', '.join(_STREAM_SCHEMES)})"
             raise UserError(f"source {display_name(text)} has the unknown scheme '{scheme}'{hint}; correct it")
         return "stream"
-    return "folder" if Path(text).is_dir() else "file"
+    return "folder" if is_there(Path(text)) and Path(text).is_dir() else "file"
+
+
+def is_there(path: Path) -> bool:
+    """Tell whether a path exists; a text that is too long for one does not."""
+    try:
+        return path.exists()
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        return False

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Optional
 from urllib.parse import urlsplit
 
+from edge_app.capture.address import display_name, is_there
 from edge_app.doctor.findings import Finding, ok
 
 _PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
@@ -23,7 +24,10 @@ def check_source(
     """Check a source without decoding it: a camera may be in use by the application itself."""
     if uri is None:
         return Finding("camera", "note", "no source is configured", "set source.uri, or give --source to 'run'")
-    scheme = urlsplit(uri).scheme.lower()
+    try:
+        scheme = urlsplit(uri).scheme.lower()
+    except ValueError:
+        return Finding("camera", "error", f"source {display_name(uri)} is no address", "correct its host in source.uri")
     if scheme in _PORTS:
         return _check_address(uri, scheme)
     if uri.isdigit() or uri.startswith("/dev/video"):
@@ -46,7 +50,7 @@ def _check_device(uri: str, root: Path, may_read: Callable[[Path], bool]) -> Fin
 
 
 def _check_path(path: Path, may_read: Callable[[Path], bool]) -> Finding:
-    if not path.exists():
+    if not is_there(path):
         return Finding("camera", "error", f"source {path} does not exist", "correct source.uri")
     if not may_read(path):
         return Finding("camera", "error", f"source {path} may not be read by this user", "correct its permissions")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from edge_app.config import Config
 from edge_app.delegate_probe import probe_delegate
@@ -30,12 +30,20 @@ def examine(config: Config) -> list[Finding]:
         *check_delegate(probe_delegate(), bool(find_accelerators()), needs_edgetpu(model)),
         check_model(model),
         *check_store(ModelStore()),
-        check_source(config.source.uri),
+        *_check_cameras(config),
         check_disk(state_folder()),
         check_memory(),
         check_clock(),
         *check_temperature(),
     ]
+
+
+def _check_cameras(config: Config) -> list[Finding]:
+    """Check the source of each camera; where there are several its name is said."""
+    found = {name: check_source(camera.source.uri) for name, camera in config.for_each_camera().items()}
+    if not config.cameras:
+        return list(found.values())
+    return [replace(finding, check=f"{finding.check} {name}") for name, finding in found.items()]
 
 
 def format_findings(findings: Sequence[Finding]) -> str:

@@ -171,6 +171,12 @@ class LiveRunner:
         """Frames that the detector did not look at, since nothing moved."""
         return self.gate.passed_over if self.gate is not None else 0
 
+    @property
+    def waiting_s(self) -> float:
+        """Seconds for which a captured frame has waited for a result, or newer ones since then; 0 where none waits."""
+        since_s = self._mailbox.waiting_since_s
+        return 0.0 if since_s is None else time.monotonic() - since_s
+
     def start(self) -> None:
         """Start all threads."""
         for thread in self._threads:
@@ -304,6 +310,7 @@ class LiveRunner:
         # The wall clock may be set at any time: it only names the moment, durations never come from it.
         utc_s = time.time() - (now_s - item.captured_s)
         self.state.publish(item.frame, result, now_s - item.captured_s, utc_s)
+        self._mailbox.done_with(item.captured_s)
         self._tell(methodcaller("accept", self.camera_name, utc_s, result))
 
     def _close_events(self, deadline_s: Optional[float]) -> None:

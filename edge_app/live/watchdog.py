@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from edge_app.live.inference_thread import InferenceThread
 from edge_app.live.runner import LiveRunner
 
-# A frame that was captured must have become a result after so long; a camera that is away is no reason to restart.
+# A frame that was captured must have become a result after so long; a camera that is away or slow is no reason to
+# restart.
 _STUCK_S = 30.0
 
 
@@ -43,8 +44,7 @@ class Watchdog:
     def is_well(self) -> bool:
         """Tell whether frames that come also get through."""
         for runner in self._runners.values():
-            health = runner.state.health()
-            if health["source"] == "live" and health["newest_frame_age_s"] > _STUCK_S:
+            if runner.state.health()["source"] == "live" and runner.waiting_s > _STUCK_S:
                 return False
         return True
 

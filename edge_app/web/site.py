@@ -15,6 +15,7 @@ from edge_app.delivery.post_office import WayOut
 from edge_app.errors import UserError, did_you_mean
 from edge_app.live import LiveRunner
 from edge_app.masking import masked
+from edge_app.pipeline import TAKEN_OVER
 from edge_app.render import BirdsEye
 from edge_app.storage.heat_history import HeatHistory
 from edge_app.storage.rows import HeatMap
@@ -53,6 +54,7 @@ class CameraView:
         self.name = name
         self.runner = runner
         self._pipeline = pipeline
+        self._config = config.for_each_camera().get(name, config)
         self.birdseye = _birdseye(pipeline.camera)
         self.picture = LivePicture(runner.state, self.birdseye, config.privacy.people, config.dashboard.max_fps)
 
@@ -73,7 +75,7 @@ class CameraView:
         return masked(self.runner.state.source_name)
 
     def apply(self, config: Config) -> None:
-        """Take over what can change while it runs.
+        """Take over what can change while it runs; what this camera has no part in leaves its open events alone.
 
         Args:
             config: the whole configuration.
@@ -84,10 +86,12 @@ class CameraView:
         mine = config.for_each_camera().get(self.name)
         if mine is None:
             raise UserError(f"the configuration names no camera '{self.name}' any more; start the program again")
-        self._pipeline.reconfigure(mine)
-        self.runner.use_places(mine.metrics)
-        self.birdseye = _birdseye(self.camera)
-        self.runner.state.calibrated = self.camera is not None
+        if any(getattr(mine, section) != getattr(self._config, section) for section in TAKEN_OVER):
+            self._pipeline.reconfigure(mine)
+            self.runner.use_places(mine.metrics)
+            self.birdseye = _birdseye(self.camera)
+            self.runner.state.calibrated = self.camera is not None
+        self._config = mine
         self.picture.use(self.birdseye, config.privacy.people)
 
 

@@ -157,6 +157,20 @@ def test_a_mailbox_keeps_the_newest_and_counts_the_rest():
     assert box.take() is None
 
 
+def test_a_mailbox_knows_since_when_a_frame_waits_to_be_done_with():
+    box = Mailbox()
+    assert box.waiting_since_s is None
+    box.put(Frame(np.zeros((2, 2, 3), np.uint8), 0, 0.0))
+    _, first_s = box.take()
+    box.put(Frame(np.zeros((2, 2, 3), np.uint8), 1, 1.0))
+    assert box.waiting_since_s == first_s
+    _, second_s = box.take()
+    box.done_with(first_s)
+    assert box.waiting_since_s >= second_s
+    box.done_with(second_s)
+    assert box.waiting_since_s is None
+
+
 def test_without_drops_a_mailbox_holds_a_few_in_order_and_then_lets_the_giver_wait():
     box, given = Mailbox(), []
 

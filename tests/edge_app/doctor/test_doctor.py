@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from edge_app.accelerator.library import LIBRARY, misfit
-from edge_app.config import DEFAULT_MODEL
+from edge_app.config import DEFAULT_MODEL, Config
 from edge_app.delegate_probe import DelegateProbe, probe_delegate
 from edge_app.doctor.camera import check_source
 from edge_app.doctor.edgetpu import check_delegate, check_devices, find_accelerators
+from edge_app.doctor.examine import examine
 from edge_app.doctor.model import check_model, check_store
 from edge_app.doctor.runtime import check_runtime
 from edge_app.doctor.system import check_clock, check_disk, check_memory, check_temperature
@@ -275,6 +276,20 @@ def test_a_network_camera_is_asked_and_its_password_is_not_shown():
     assert gone.level == "error"
     assert "secret" not in gone.sentence + gone.fix
     assert check_source("rtsp://:99999999/x").level == "error"
+    torn = check_source("rtsp://user:secret@[bad/x")
+    assert (torn.level, torn.sentence) == ("error", "source rtsp://[bad/x is no address")
+
+
+def test_a_name_that_is_too_long_for_a_file_does_not_exist():
+    assert check_source("x" * 300 + ".mp4").level == "error"
+
+
+def test_each_of_several_cameras_is_checked_and_named(monkeypatch):
+    monkeypatch.setattr("edge_app.doctor.examine.probe_delegate", lambda: DelegateProbe("none", "", 0, 0, None))
+    sources = {"lobby": {"source": {"uri": "nowhere.mp4"}}, "yard": {"source": {"uri": str(DEFAULT_MODEL)}}}
+    found = {one.check: one for one in examine(Config.model_validate({"cameras": sources}))}
+    assert (found["camera lobby"].level, found["camera yard"].level) == ("error", "ok")
+    assert "camera" not in found
 
 
 def test_disk_memory_clock(tmp_path, monkeypatch):

@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import logging
 import socket
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -12,9 +14,11 @@ from edge_app.config import SAMPLE, parse_config
 from edge_app.delivery.post_office import WayOut
 from edge_app.detector import at_once
 from edge_app.json_logs import JsonFormatter
+from edge_app.live import LiveRunner
 from edge_app.live.monitoring import Monitoring, monitoring_pages
 from edge_app.live.run import LiveSystem
 from edge_app.live.watchdog import Watchdog
+from tests.edge_app.test_live import FakePipeline, FakeSource
 from tests.edge_app.waiting import wait_until
 
 CLIP = str(SAMPLE / "pets_s2l1_excerpt.mp4")
@@ -78,9 +82,38 @@ def test_systemd_is_told_that_all_is_well_and_not_when_frames_are_stuck(system, 
         assert systemd.recv(64) == b"WATCHDOG=1"
         watchdog.stop()
     assert watchdog.is_well()
-    stuck = {**system.runners["lobby"].state.health(), "newest_frame_age_s": 31.0, "source": "live"}
-    monkeypatch.setattr(system.runners["lobby"].state, "health", lambda: stuck)
-    assert not watchdog.is_well()
+
+
+def test_a_slow_camera_is_well_and_a_pipeline_that_hangs_is_not(monkeypatch):
+    monkeypatch.setattr("edge_app.live.watchdog._STUCK_S", 0.5)
+    hangs, goes_on = threading.Event(), threading.Event()
+
+    class Slow(FakeSource):
+        def __iter__(self):
+            for frame in super().__iter__():
+                yield frame
+                time.sleep(1.0)
+
+    class Hanging(FakePipeline):
+        def process(self, frame):
+            if hangs.is_set():
+                goes_on.wait()
+            return super().process(frame)
+
+    runner = LiveRunner(Slow(), Hanging())
+    watchdog = Watchdog({"camera": runner}, None)
+    runner.start()
+    wait_until(lambda: runner.state.health()["frames"] >= 1)
+    oldest_s = 0.0
+    while runner.state.health()["frames"] < 3:
+        assert watchdog.is_well()
+        oldest_s = max(oldest_s, runner.state.health()["newest_frame_age_s"])
+        time.sleep(0.02)
+    assert oldest_s > 0.7
+    hangs.set()
+    wait_until(lambda: not watchdog.is_well())
+    goes_on.set()
+    runner.stop()
 
 
 def test_a_log_line_as_json_holds_message_and_traceback():

@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 
+from edge_app.calibration import save_camera
 from edge_app.capture.feed import FeedPolicy
 from edge_app.config import Config
 from edge_app.live import CameraSource, LiveRunner
@@ -247,6 +248,20 @@ def test_a_camera_that_changes_its_size_goes_on(system):
     _, (runner,) = system((Frames(sizes=((320, 240), (640, 480), (160, 120))), StandIn(0.005), REALTIME))
     wait_until(lambda: runner.state.latest() is not None and runner.state.latest().frame.image.shape[0] == 120)
     assert runner.state.health()["faults"] == 0
+
+
+def test_a_calibration_that_did_not_fit_and_is_made_again_is_well_for_the_dashboard_and_for_those_who_listen(
+    system, tmp_path
+):
+    path, sink = tmp_path / "camera.yaml", Sink()
+    save_camera(camera_looking_down(width=320, height=180), path)
+    _, (runner,) = system((Frames(), StandIn(0.005), REALTIME), sinks=[sink], config=Config(calibration=path))
+    wait_until(lambda: runner.state.health()["degraded"])
+    save_camera(CAMERA, path)
+    runner._pipeline.reconfigure(Config(calibration=path))
+    wait_until(lambda: sink.results and sink.results[-1][2].in_metres)
+    wait_until(lambda: [notice.ok for notice in sink.notices if notice.kind == "calibration"] == [False, True])
+    assert not runner.state.health()["degraded"]
 
 
 def test_a_wall_clock_that_is_set_changes_no_duration(system, monkeypatch):

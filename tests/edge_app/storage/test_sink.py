@@ -186,7 +186,7 @@ def watched(sink, pipeline, sees, utc_of, seconds, changes=()):
         time_s = index / 10
         for second, change in changes:
             if index == second * 10:
-                pipeline.reconfigure(*change)
+                pipeline.reconfigure(*change, None)
         sink.accept("door", utc_of(time_s), pipeline.interpret(index, time_s, boxes if sees(time_s) else nobody))
     sink.close()
 

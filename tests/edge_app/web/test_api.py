@@ -245,10 +245,19 @@ def test_each_of_several_cameras_has_its_own_place(dashboard):
     line = {"metrics": {"line_m": [[0, 0], [1, 0]]}}
     answer = page.browser().send("PATCH", "/api/v1/config", {"camera": "hall", "changes": line})
     assert answer.get_json() == {"live": ["cameras.hall.metrics.line_m"], "needs_restart": []}
-    assert page.pipelines[0].config.metrics.line_m is None
+    assert page.pipelines[0].config is None  # its open events and figures go on
     assert page.pipelines[1].config.metrics.line_m == ((0, 0), (1, 0))
     states = [page.browser().get(f"/api/v1/state?camera={name}").get_json()["camera"] for name in ("door", "hall")]
     assert states == ["door", "hall"]
+
+
+def test_hiding_people_in_another_way_leaves_the_pipeline_alone(dashboard):
+    page = dashboard()
+    answer = page.browser().send("PATCH", "/api/v1/config", {"changes": {"privacy": {"people": "blur"}}})
+    assert answer.get_json() == {"live": ["privacy.people"], "needs_restart": []}
+    assert page.pipeline.config is None
+    page.browser().send("PATCH", "/api/v1/config", {"changes": {"distance": {"threshold_m": 1.5}}})
+    assert page.pipeline.config.distance.threshold_m == 1.5
 
 
 def test_what_one_camera_refuses_is_in_force_at_none(dashboard, monkeypatch):
