@@ -6,6 +6,7 @@ Layout of the folder ``models`` in the state folder::
     trusted_keys/*.pub  whose bundles are accepted
     installed/<id>/     unpacked bundles; complete, since each was renamed into place
     incoming/           work of an installation; nothing in it is used
+    trial.lock          held by the process whose start is counted
 
 Whatever is interrupted at whatever moment, ``state.json`` is the old one or the new one, and both name complete models.
 """
@@ -17,14 +18,16 @@ import json
 import logging
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Literal, Optional
+from typing import BinaryIO, Literal, Optional
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edge_app.errors import UserError
+from edge_app.manifest import sha256_of
 from edge_app.model_store.bundle import INDEX, BundleIndex, read_index
 from edge_app.state_folder import state_folder
 
@@ -60,7 +63,7 @@ class StoreState(_Strict):
         current: the model in use; None for the one that ships with the application.
         previous: the last good one; None for the one that ships.
         on_trial: the current model has not proven itself yet.
-        starts: how often it was started on trial without an orderly end.
+        starts: ends in disorder since it is on trial; while ``run`` goes on with it, its start is among them.
         failures: models that were left again, newest last.
     """
 
@@ -126,12 +129,30 @@ class ModelStore:
 
         Raises:
             UserError: the state file is damaged, or the change was refused.
+            OSError: the folder cannot be written.
         """
-        with (self.folder / "state.lock").open("ab") as stream:
+        with (self.folder / "state.lock").open("ab") as stream, self._handed_over():
             fcntl.flock(stream, fcntl.LOCK_EX)
             state = change(self.state())
             self.write_state(state)
         return state
+
+    def hold_trial(self) -> Optional[BinaryIO]:
+        """Keep the right to count a start: one process has it, until it closes the file or ends, however that is.
+
+        Returns:
+            The open file, or None where another process has the right.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        stream = (self.folder / "trial.lock").open("ab")
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            stream.close()
+            return None
+        return stream
 
     def path_of(self, slot: Slot) -> Path:
         """Return the model file of a slot.
@@ -159,6 +180,15 @@ class ModelStore:
         """Return the ids of all installed bundles."""
         return sorted(path.name for path in self._installed.iterdir()) if self._installed.is_dir() else []
 
+    def is_whole(self, bundle: str) -> bool:
+        """Whether every file of an installed bundle is there, as it was signed."""
+        folder = self.folder_of(bundle)
+        try:
+            files = self.index_of(bundle).files
+            return all(sha256_of(folder / name) == expected.sha256 for name, expected in files.items())
+        except (OSError, UserError):
+            return False
+
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Keep other installations out.
@@ -178,7 +208,33 @@ class ModelStore:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise UserError("another installation is at work; wait until it is done") from error
+            with self.writing(), self._handed_over():
+                yield
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Tell in one sentence that the store cannot be written, where it comes from a command.
+
+        Raises:
+            UserError: instead of an OSError.
+        """
+        try:
             yield
+        except OSError as error:
+            raise UserError(
+                f"models in {self.folder} cannot be written ({error.strerror or error}); free space on its disk, or "
+                "run this as the owner of the folder"
+            ) from error
+
+    @contextmanager
+    def _handed_over(self) -> Iterator[None]:
+        """Give what root has written to the owner of the state folder, such as the user of a systemd unit."""
+        try:
+            yield
+        finally:
+            owner = self.folder.parent.stat()
+            if os.geteuid() == 0 and owner.st_uid != 0:
+                _give(self.folder, owner.st_uid, owner.st_gid)
 
     @contextmanager
     def staging(self) -> Iterator[Path]:
@@ -195,7 +251,7 @@ class ModelStore:
         self._installed.mkdir(exist_ok=True)
         target = self.folder_of(bundle)
         if target.exists():
-            # From an installation that was interrupted before it switched; it is not in use.
+            # Damaged, or from an installation that was interrupted before it switched.
             shutil.rmtree(target)
         _sync_tree(unpacked)
         unpacked.rename(target)
@@ -240,6 +296,20 @@ def installed_model() -> Optional[Path]:
         log.error("the installed model is not used: %s is missing; install it again", path)
         return None
     return path
+
+
+def _give(folder: Path, uid: int, gid: int) -> None:
+    """Change owner and group of what root owns in a folder, and of the folder; links are neither followed nor given."""
+    os.chown(folder, uid, gid, follow_symlinks=False)
+    for _, folders, files, inside in os.fwalk(folder):
+        for name in (*folders, *files):
+            # The application may write its state meanwhile, and rename what was there.
+            with suppress(FileNotFoundError):
+                found = os.stat(name, dir_fd=inside, follow_symlinks=False)
+                # A second name may be one of a file elsewhere.
+                is_own = stat.S_ISDIR(found.st_mode) or (stat.S_ISREG(found.st_mode) and found.st_nlink == 1)
+                if found.st_uid == 0 and is_own:
+                    os.chown(name, uid, gid, dir_fd=inside, follow_symlinks=False)
 
 
 def _sync_tree(folder: Path) -> None:
