@@ -66,7 +66,9 @@ def list_models(as_json: bool) -> None:
 
 
 def _condition(store: ModelStore, bundle: str) -> str:
-    if not store.is_whole(bundle):
+    from edge_app.model_store.verify import is_whole  # noqa: PLC0415 - keeps --help quick
+
+    if not is_whole(bundle, store):
         return "damaged, install it again"
     return time.strftime("released %Y-%m-%d %H:%M UTC", time.gmtime(store.index_of(bundle).released_utc))
 

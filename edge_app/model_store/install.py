@@ -14,6 +14,7 @@ from edge_app.model_store.fetch import fetch, is_address
 from edge_app.model_store.self_test import SelfTest, try_bundle
 from edge_app.model_store.signing import read_trusted
 from edge_app.model_store.store import ModelStore, Slot, StoreState
+from edge_app.model_store.verify import is_whole
 
 # The steps in order; each is announced before it is done.
 STEPS = ("fetch", "check", "unpack", "try", "keep", "switch", "tidy")
@@ -64,8 +65,8 @@ def install(
         with open_bundle(path, read_trusted(store.keys)) as bundle:
             bundle_id, signed_by = bundle.bundle_id, f"{bundle.key.key_id} {bundle.key.comment}".strip()
             state = store.state()
-            is_whole = state.current is not None and store.is_whole(state.current.bundle)
-            if state.current is not None and state.current.bundle == bundle_id and is_whole:
+            current_whole = state.current is not None and is_whole(state.current.bundle, store)
+            if state.current is not None and state.current.bundle == bundle_id and current_whole:
                 return Installed(bundle_id, signed_by, False, ())
             check_fits(bundle.index, store, state, allow_older)
             on_step("unpack")
@@ -75,11 +76,11 @@ def install(
         tested = try_bundle(unpacked, index)
         on_step("keep")
         # The one that was in use before the current one is in place already.
-        if state.previous is None or state.previous.bundle != bundle_id or not store.is_whole(bundle_id):
+        if state.previous is None or state.previous.bundle != bundle_id or not is_whole(bundle_id, store):
             store.adopt(unpacked, bundle_id)
         on_step("switch")
         slot = Slot(bundle=bundle_id, variant=tested.variant)
-        store.change_state(lambda now: _switched(now, slot, is_good=is_whole and not now.on_trial))
+        store.change_state(lambda now: _switched(now, slot, is_good=current_whole and not now.on_trial))
         on_step("tidy")
         store.prune()
     return Installed(bundle_id, signed_by, True, tested.sentences)

@@ -18,17 +18,16 @@ import json
 import logging
 import os
 import shutil
-import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Literal, Optional
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edge_app.errors import UserError
-from edge_app.manifest import sha256_of
 from edge_app.model_store.bundle import INDEX, BundleIndex, read_index
+from edge_app.model_store.ownership import handed_over
 from edge_app.state_folder import state_folder
 
 log = logging.getLogger(__name__)
@@ -131,7 +130,7 @@ class ModelStore:
             UserError: the state file is damaged, or the change was refused.
             OSError: the folder cannot be written.
         """
-        with (self.folder / "state.lock").open("ab") as stream, self._handed_over():
+        with (self.folder / "state.lock").open("ab") as stream, handed_over(self.folder):
             fcntl.flock(stream, fcntl.LOCK_EX)
             state = change(self.state())
             self.write_state(state)
@@ -180,15 +179,6 @@ class ModelStore:
         """Return the ids of all installed bundles."""
         return sorted(path.name for path in self._installed.iterdir()) if self._installed.is_dir() else []
 
-    def is_whole(self, bundle: str) -> bool:
-        """Whether every file of an installed bundle is there, as it was signed."""
-        folder = self.folder_of(bundle)
-        try:
-            files = self.index_of(bundle).files
-            return all(sha256_of(folder / name) == expected.sha256 for name, expected in files.items())
-        except (OSError, UserError):
-            return False
-
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Keep other installations out.
@@ -208,7 +198,7 @@ class ModelStore:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise UserError("another installation is at work; wait until it is done") from error
-            with self.writing(), self._handed_over():
+            with self.writing(), handed_over(self.folder):
                 yield
 
     @contextmanager
@@ -225,16 +215,6 @@ class ModelStore:
                 f"models in {self.folder} cannot be written ({error.strerror or error}); free space on its disk, or "
                 "run this as the owner of the folder"
             ) from error
-
-    @contextmanager
-    def _handed_over(self) -> Iterator[None]:
-        """Give what root has written to the owner of the state folder, such as the user of a systemd unit."""
-        try:
-            yield
-        finally:
-            owner = self.folder.parent.stat()
-            if os.geteuid() == 0 and owner.st_uid != 0:
-                _give(self.folder, owner.st_uid, owner.st_gid)
 
     @contextmanager
     def staging(self) -> Iterator[Path]:
@@ -296,20 +276,6 @@ def installed_model() -> Optional[Path]:
         log.error("the installed model is not used: %s is missing; install it again", path)
         return None
     return path
-
-
-def _give(folder: Path, uid: int, gid: int) -> None:
-    """Change owner and group of what root owns in a folder, and of the folder; links are neither followed nor given."""
-    os.chown(folder, uid, gid, follow_symlinks=False)
-    for _, folders, files, inside in os.fwalk(folder):
-        for name in (*folders, *files):
-            # The application may write its state meanwhile, and rename what was there.
-            with suppress(FileNotFoundError):
-                found = os.stat(name, dir_fd=inside, follow_symlinks=False)
-                # A second name may be one of a file elsewhere.
-                is_own = stat.S_ISDIR(found.st_mode) or (stat.S_ISREG(found.st_mode) and found.st_nlink == 1)
-                if found.st_uid == 0 and is_own:
-                    os.chown(name, uid, gid, dir_fd=inside, follow_symlinks=False)
 
 
 def _sync_tree(folder: Path) -> None:
