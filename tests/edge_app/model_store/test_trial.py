@@ -7,10 +7,12 @@ import sys
 import numpy as np
 import pytest
 
+from edge_app.analysis import AnalysisOptions, analyze
 from edge_app.config import DEFAULT_MODEL, SAMPLE, Config, ModelConfig
 from edge_app.detector import detect, load_detector
 from edge_app.errors import UserError
 from edge_app.live.run import LiveSystem
+from edge_app.manifest import sha256_of
 from edge_app.model_store.install import install
 from edge_app.model_store.self_test import SelfTest
 from edge_app.model_store.store import Slot, StoreState
@@ -19,6 +21,7 @@ from edge_app.pipeline import Pipeline
 from edge_app.source import VideoFile
 from edge_app.tiles.config import TilesConfig
 from edge_app.tiles.tiled_detector import TiledDetector
+from tests.edge_app.videos import write_video
 
 FRAME = np.zeros((48, 64, 3), np.uint8)
 
@@ -308,3 +311,12 @@ def test_run_counts_its_start(good_bundle, store, monkeypatch):
     install(str(good_bundle), store)
     LiveSystem(Config(source={"uri": str(SAMPLE / "pets_s2l1_excerpt.mp4")}))
     assert store.state().starts == 1
+
+
+def test_results_name_the_model_that_was_used_not_the_one_that_was_left(store, tmp_path):
+    store.write_state(StoreState(current=put(store, "new"), on_trial=True))
+    config = Config()
+    assert config.model.path.parent.name == "new"
+    options = AnalysisOptions(write_video(tmp_path / "grey.avi", frames=3), tmp_path / "out", config, progress=False)
+    assert analyze(options)["fingerprints"]["model"] == sha256_of(DEFAULT_MODEL)
+    assert store.state().current is None
