@@ -145,7 +145,8 @@ class ModelStore:
         Raises:
             OSError: the folder cannot be written.
         """
-        stream = (self.folder / "trial.lock").open("ab")
+        with handed_over(self.folder):
+            stream = (self.folder / "trial.lock").open("ab")
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

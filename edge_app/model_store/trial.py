@@ -20,7 +20,6 @@ from typing import Any, BinaryIO, Optional
 from edge_app.config import DEFAULT_MODEL, ModelConfig
 from edge_app.detector import Detector
 from edge_app.errors import UserError
-from edge_app.model_store.install import roll_back
 from edge_app.model_store.store import ModelStore, StoreState
 
 log = logging.getLogger(__name__)
@@ -229,21 +228,28 @@ def _proven(now: StoreState, ours: StoreState) -> StoreState:
 
 def _is_on_trial(config: ModelConfig, store: ModelStore) -> bool:
     try:
-        state = store.state()
-        return state.on_trial and state.current is not None and store.path_of(state.current) == config.path
+        return _has_on_trial(store.state(), config, store)
     except UserError:
         # Whoever chose the model has said so in the log.
         return False
 
 
+def _has_on_trial(state: StoreState, config: ModelConfig, store: ModelStore) -> bool:
+    return state.on_trial and state.current is not None and store.path_of(state.current) == config.path
+
+
 def _go_back(config: ModelConfig, store: ModelStore, reason: str) -> ModelConfig:
     """Switch to the previous model, if only for this process, and return its configuration."""
-    said = " ".join(reason.split())[:300]
+
+    def leave(now: StoreState) -> StoreState:
+        # Another process may have left it a moment ago: what is in use then is the last good one.
+        return now.left(" ".join(reason.split())[:300], time.time()) if _has_on_trial(now, config, store) else now
+
     try:
-        state = roll_back(store, said)
+        state = store.change_state(leave)
     except OSError as error:
         _tell_unwritable(store, error)
-        state = store.state().left(said, time.time())
+        state = leave(store.state())
     path = DEFAULT_MODEL if state.current is None else store.path_of(state.current)
     log.error("model %s was left again, back to %s: %s", config.path.parent.name, path.name, reason)
     return config.model_copy(update={"path": path, "device": "auto"})

@@ -252,6 +252,7 @@ def test_what_root_installs_belongs_to_the_owner_of_the_state_folder(good_bundle
     run = partial(CliRunner().invoke, model_commands, standalone_mode=False)
     for command in (["trust", str(next(store.keys.glob("*.pub")))], ["install", str(good_bundle)], ["rollback"]):
         assert run(command).exception is None
+        store.hold_trial().close()
         given = [store.folder, *(path for path in store.folder.rglob("*") if path.name not in ("link", "second name"))]
         assert {(path.stat().st_uid, path.stat().st_gid) for path in given} == {(4711, 4712)}
     assert {path.lstat().st_uid for path in (outside, private, store.folder / "link")} == {0}

@@ -112,6 +112,20 @@ def test_a_model_that_cannot_be_opened_is_left_at_once(on_trial, caplog):
     assert "was left again" in caplog.text
 
 
+def test_two_processes_that_leave_it_at_once_go_back_one_step(on_trial):
+    def opener(config):
+        if config.path.parent.name == "old":
+            return FakeDetector("old")
+        # Another process is faster.
+        on_trial.change_state(lambda now: now.left("it cannot be opened", 0.0))
+        raise UserError("model cannot be loaded; the file is damaged")
+
+    assert open_watched(ModelConfig(), opener, on_trial).name == "old"
+    state = on_trial.state()
+    assert state.current.bundle == "old"
+    assert len(state.failures) == 1
+
+
 def test_a_model_that_fails_three_times_in_a_row_is_changed_between_two_frames(on_trial):
     detector = open_watched(ModelConfig(), opener_of(new=lambda frame: frame > 5), on_trial)
     assert go(detector, 20) == 3
