@@ -88,6 +88,7 @@ class TFLiteDetector:
 
     Attributes:
         name: the model's name.
+        path: of the model's file.
         runtime: name and version of the runtime.
         input: how frames are prepared.
         mapping: which output is which, and how that was found.
@@ -110,6 +111,7 @@ class TFLiteDetector:
         """
         interpreter = interpreters[0]
         self.name = manifest.name if manifest else config.path.stem
+        self.path = config.path
         self.runtime = runtime
         self.at_once = len(interpreters)
         # The one that was used last is taken first: its memory is in the processor's cache.

@@ -9,6 +9,7 @@ import logging
 from collections import deque
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any, Optional
 
 import numpy as np
@@ -138,10 +139,22 @@ class Pipeline:
         return self.detector.name
 
     @property
+    def model_path(self) -> Path:
+        """File of the detector's model; the configured one where the detector knows none.
+
+        It is another one than configured where a newly installed model was left for the one before it.
+        """
+        return Path(getattr(self._model, "path", self._config.model.path))
+
+    @property
     def runtime(self) -> str:
         """Runtime of the detector, empty where it has none."""
-        inner = self.detector.detector if isinstance(self.detector, TiledDetector) else self.detector
-        return str(getattr(inner, "runtime", ""))
+        return str(getattr(self._model, "runtime", ""))
+
+    @property
+    def _model(self) -> Any:
+        """The detector without tiles."""
+        return self.detector.detector if isinstance(self.detector, TiledDetector) else self.detector
 
     @property
     def people_seen(self) -> int:

@@ -339,7 +339,7 @@ def _fingerprints(options: AnalysisOptions, pipeline: Pipeline) -> dict[str, Any
     calibration = options.config.calibration
     return {
         "video": video_fingerprint(options.video),
-        "model": sha256_of(options.config.model.path),
+        "model": sha256_of(pipeline.model_path),
         "calibration": sha256_of(calibration) if calibration and pipeline.camera else None,
     }
 

@@ -73,7 +73,7 @@ class LiveSystem:
         self.runners: dict[str, LiveRunner] = {}
         # A recording that is played as fast as it goes wants many inferences a second; a camera wants each one soon.
         self._side_by_side = all(source.policy.lossless for source in sources.values())
-        self.detector: Detector = detector or open_watched(config.model, self._open)
+        self.detector: Detector = detector or open_watched(config.model, self._open, counts_start=True)
         self.inference = InferenceThread(at_once(self.detector))
         self.pipelines: dict[str, LivePipeline] = {}
         for name, camera in cameras.items():

@@ -30,8 +30,9 @@ MAX_UNPACKED_BYTES = 256 << 20
 _MAX_INDEX_BYTES = 256 << 10
 _MAX_FILES = 64
 _BLOCK = 1 << 20
+MODEL_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$"
 # Letters, digits and a few signs; at most one folder deep, and nothing that starts with a dot.
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}(/[A-Za-z0-9][A-Za-z0-9._-]{0,99})?")
+FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}(/[A-Za-z0-9][A-Za-z0-9._-]{0,99})?")
 
 
 class _Strict(BaseModel):
@@ -62,7 +63,7 @@ class BundleIndex(_Strict):
     """
 
     format: Literal[1] = 1
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")
+    name: str = Field(pattern=MODEL_NAME)
     released_utc: int = Field(ge=0)
     made_with: str
     min_app_version: str = Field(pattern=r"^\d+(\.\d+){0,3}$")
@@ -176,7 +177,7 @@ def read_index(content: bytes) -> BundleIndex:
     missing = [name for name in index.named() if name not in index.files]
     if missing:
         raise UserError(f"the bundle's index names {missing[0]} but does not list it; make the bundle again")
-    strange = [name for name in index.files if not _NAME.fullmatch(name)]
+    strange = [name for name in index.files if not FILE_NAME.fullmatch(name)]
     if strange:
         raise UserError(
             f"the bundle's index has a file named {strange[0][:60]!r}; get the bundle again from who made it"
@@ -191,7 +192,7 @@ def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
     members: dict[str, zipfile.ZipInfo] = {}
     for info in infos:
         # A NUL ends the name that zipfile gives; the original shows what was there.
-        if info.filename != info.orig_filename or not _NAME.fullmatch(info.filename):
+        if info.filename != info.orig_filename or not FILE_NAME.fullmatch(info.filename):
             raise UserError(
                 f"the bundle has a file named {info.orig_filename[:60]!r}; get the bundle again from who made it"
             )

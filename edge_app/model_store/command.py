@@ -6,11 +6,14 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 import click
 
 from edge_app.errors import UserError
+
+if TYPE_CHECKING:
+    from edge_app.model_store.store import ModelStore
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="print JSON")
 _STEPS = {
@@ -53,14 +56,21 @@ def list_models(as_json: bool) -> None:
         words = [] if state.current is None or state.current.bundle != bundle else [f"in use ({state.current.variant})"]
         words += ["on trial"] if words and state.on_trial else []
         words += ["the last good one"] if state.previous is not None and state.previous.bundle == bundle else []
-        released = time.strftime("%Y-%m-%d %H:%M", time.gmtime(store.index_of(bundle).released_utc))
-        click.echo(f"{bundle}  released {released} UTC  {', '.join(words) or 'not in use'}")
+        click.echo(f"{bundle}  {_condition(store, bundle)}  {', '.join(words) or 'not in use'}")
     click.echo(f"{DEFAULT_MODEL.stem}  ships with the application{'' if state.current else '  in use'}")
     for failure in state.failures:
         when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(failure.utc_s))
         click.echo(f"left: {failure.bundle} on {when} UTC: {failure.reason}")
     for key in keys:
         click.echo(f"trusted key: {key.key_id} {key.comment}".rstrip())
+
+
+def _condition(store: ModelStore, bundle: str) -> str:
+    from edge_app.model_store.verify import is_whole  # noqa: PLC0415 - keeps --help quick
+
+    if not is_whole(bundle, store):
+        return "damaged, install it again"
+    return time.strftime("released %Y-%m-%d %H:%M UTC", time.gmtime(store.index_of(bundle).released_utc))
 
 
 @model_commands.command()
@@ -119,7 +129,9 @@ def rollback() -> None:
     from edge_app.model_store.install import roll_back  # noqa: PLC0415
     from edge_app.model_store.store import ModelStore  # noqa: PLC0415
 
-    state = roll_back(ModelStore(), "by hand")
+    store = ModelStore()
+    with store.writing():
+        state = roll_back(store, "by hand")
     name = DEFAULT_MODEL.stem if state.current is None else state.current.bundle
     click.echo(f"{name} is in use now; start 'run' again to take it")
 

@@ -6,6 +6,7 @@ import http.client
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,17 +20,30 @@ _BLOCK = 1 << 18
 
 def is_address(source: str) -> bool:
     """Tell an http or https address from a file."""
-    return urlsplit(source).scheme.lower() in ("http", "https")
+    return source.lower().startswith(("http://", "https://"))
 
 
 def fetch(address: str, target: Path) -> None:
     """Write what an address gives into a file.
 
     Raises:
-        UserError: the address can't be reached, or gives too much or too slowly.
+        UserError: the address is none, can't be reached, or gives too much or too slowly.
+        OSError: the file cannot be written.
     """
-    shown = hide_password(address)
+    try:
+        shown = hide_password(address)
+    except ValueError as error:
+        # It may hold a password, so it is not shown.
+        raise UserError(f"the address of the bundle is not valid ({error}); correct it") from error
+    with target.open("xb") as stream:
+        for block in _blocks(address, shown):
+            stream.write(block)
+
+
+def _blocks(address: str, shown: str) -> Iterator[bytes]:
+    """Yield what an address gives; errors of whoever takes it are not told as errors of the network."""
     started = time.monotonic()
+    size = 0
     opener = urllib.request.OpenerDirector()
     # No others: a redirection must not lead to a file of this device.
     for handler in (
@@ -43,21 +57,26 @@ def fetch(address: str, target: Path) -> None:
     ):
         opener.add_handler(handler)
     try:
-        with opener.open(address, timeout=_TIMEOUT_S) as answer, target.open("xb") as stream:
+        with opener.open(address, timeout=_TIMEOUT_S) as answer:
             while block := answer.read(_BLOCK):
-                stream.write(block)
-                if stream.tell() > MAX_BUNDLE_BYTES:
+                size += len(block)
+                if size > MAX_BUNDLE_BYTES:
                     raise UserError(f"{shown} gives more than the {MAX_BUNDLE_BYTES >> 20} MiB that are allowed")
                 if time.monotonic() - started > _LONGEST_S:
                     raise UserError(f"{shown} takes longer than {_LONGEST_S / 60:.0f} minutes; try again later")
+                yield block
     except urllib.error.HTTPError as error:
         raise UserError(f"{shown} answers {error.code} {error.reason}; check the address") from error
-    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError, ValueError) as error:
-        reason = getattr(error, "reason", error)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        reason = getattr(error, "reason", None) or error
         raise UserError(f"{shown} cannot be fetched ({reason}); check the address and the network") from error
 
 
 def hide_password(address: str) -> str:
-    """Return an address without user and password, for messages and the log."""
+    """Return an address without user and password, for messages and the log.
+
+    Raises:
+        ValueError: it is no address.
+    """
     parts = urlsplit(address)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

@@ -9,11 +9,12 @@ from pathlib import Path
 
 from edge_app import __version__
 from edge_app.errors import UserError
-from edge_app.model_store.bundle import BundleIndex, open_bundle
+from edge_app.model_store.bundle import BundleIndex, OpenBundle, open_bundle
 from edge_app.model_store.fetch import fetch, is_address
 from edge_app.model_store.self_test import SelfTest, try_bundle
 from edge_app.model_store.signing import read_trusted
 from edge_app.model_store.store import ModelStore, Slot, StoreState
+from edge_app.model_store.verify import is_whole
 
 # The steps in order; each is announced before it is done.
 STEPS = ("fetch", "check", "unpack", "try", "keep", "switch", "tidy")
@@ -64,27 +65,22 @@ def install(
         with open_bundle(path, read_trusted(store.keys)) as bundle:
             bundle_id, signed_by = bundle.bundle_id, f"{bundle.key.key_id} {bundle.key.comment}".strip()
             state = store.state()
-            if state.current is not None and state.current.bundle == bundle_id:
+            current_whole = state.current is not None and is_whole(state.current.bundle, store)
+            if state.current is not None and state.current.bundle == bundle_id and current_whole:
                 return Installed(bundle_id, signed_by, False, ())
             check_fits(bundle.index, store, state, allow_older)
             on_step("unpack")
-            unpacked = incoming / "unpacked"
-            unpacked.mkdir()
-            try:
-                bundle.unpack(unpacked)
-            except OSError as error:
-                raise UserError(f"the bundle cannot be unpacked ({error.strerror}); free space on the disk") from error
+            unpacked = _unpacked(bundle, incoming)
             index = bundle.index
         on_step("try")
         tested = try_bundle(unpacked, index)
         on_step("keep")
-        if state.previous is not None and state.previous.bundle == bundle_id:
-            # Complete and in place already: it was in use before the current one.
-            pass
-        else:
+        # The one that was in use before the current one is in place already.
+        if state.previous is None or state.previous.bundle != bundle_id or not is_whole(bundle_id, store):
             store.adopt(unpacked, bundle_id)
         on_step("switch")
-        store.change_state(lambda now: _switched(now, Slot(bundle=bundle_id, variant=tested.variant)))
+        slot = Slot(bundle=bundle_id, variant=tested.variant)
+        store.change_state(lambda now: _switched(now, slot, is_good=current_whole and not now.on_trial))
         on_step("tidy")
         store.prune()
     return Installed(bundle_id, signed_by, True, tested.sentences)
@@ -95,12 +91,13 @@ def verify_file(path: Path, store: ModelStore) -> tuple[BundleIndex, str, SelfTe
 
     Returns:
         Its index, who signed it, and how it did.
+
+    Raises:
+        UserError: the bundle would be refused, or there is no space to unpack it.
     """
     with store.lock(), store.staging() as incoming:
         with open_bundle(path, read_trusted(store.keys)) as bundle:
-            unpacked = incoming / "unpacked"
-            unpacked.mkdir()
-            bundle.unpack(unpacked)
+            unpacked = _unpacked(bundle, incoming)
             index, signed_by = bundle.index, f"{bundle.key.key_id} {bundle.key.comment}".strip()
         return index, signed_by, try_bundle(unpacked, index)
 
@@ -134,16 +131,30 @@ def check_fits(index: BundleIndex, store: ModelStore, state: StoreState, allow_o
         )
     if state.current is None or allow_older:
         return
-    current = store.index_of(state.current.bundle)
+    try:
+        current = store.index_of(state.current.bundle)
+    except UserError:
+        # A damaged model is no reason to keep the next one out.
+        return
     if index.name == current.name and index.released_utc < current.released_utc:
         raise UserError(
             "the bundle is older than the model in use; to go back on purpose use 'model rollback' or --allow-older"
         )
 
 
-def _switched(state: StoreState, slot: Slot) -> StoreState:
-    # A current model on trial has not proven itself: the last good one stays the one before it.
-    previous = state.previous if state.on_trial else state.current
+def _unpacked(bundle: OpenBundle, incoming: Path) -> Path:
+    folder = incoming / "unpacked"
+    folder.mkdir()
+    try:
+        bundle.unpack(folder)
+    except OSError as error:
+        raise UserError(f"the bundle cannot be unpacked ({error.strerror}); free space on the disk") from error
+    return folder
+
+
+def _switched(state: StoreState, slot: Slot, *, is_good: bool) -> StoreState:
+    # A current model that is damaged or on trial is nothing to go back to: the last good one stays the one before it.
+    previous = state.current if is_good else state.previous
     return StoreState(current=slot, previous=previous, on_trial=True, failures=state.failures)
 
 

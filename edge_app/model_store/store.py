@@ -6,6 +6,7 @@ Layout of the folder ``models`` in the state folder::
     trusted_keys/*.pub  whose bundles are accepted
     installed/<id>/     unpacked bundles; complete, since each was renamed into place
     incoming/           work of an installation; nothing in it is used
+    trial.lock          held by the process whose start is counted
 
 Whatever is interrupted at whatever moment, ``state.json`` is the old one or the new one, and both name complete models.
 """
@@ -20,12 +21,13 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, Optional
+from typing import BinaryIO, Literal, Optional
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edge_app.errors import UserError
 from edge_app.model_store.bundle import INDEX, BundleIndex, read_index
+from edge_app.model_store.ownership import handed_over
 from edge_app.state_folder import state_folder
 
 log = logging.getLogger(__name__)
@@ -60,7 +62,7 @@ class StoreState(_Strict):
         current: the model in use; None for the one that ships with the application.
         previous: the last good one; None for the one that ships.
         on_trial: the current model has not proven itself yet.
-        starts: how often it was started on trial without an orderly end.
+        starts: ends in disorder since it is on trial; while ``run`` goes on with it, its start is among them.
         failures: models that were left again, newest last.
     """
 
@@ -126,12 +128,31 @@ class ModelStore:
 
         Raises:
             UserError: the state file is damaged, or the change was refused.
+            OSError: the folder cannot be written.
         """
-        with (self.folder / "state.lock").open("ab") as stream:
+        with (self.folder / "state.lock").open("ab") as stream, handed_over(self.folder):
             fcntl.flock(stream, fcntl.LOCK_EX)
             state = change(self.state())
             self.write_state(state)
         return state
+
+    def hold_trial(self) -> Optional[BinaryIO]:
+        """Keep the right to count a start: one process has it, until it closes the file or ends, however that is.
+
+        Returns:
+            The open file, or None where another process has the right.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        with handed_over(self.folder):
+            stream = (self.folder / "trial.lock").open("ab")
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            stream.close()
+            return None
+        return stream
 
     def path_of(self, slot: Slot) -> Path:
         """Return the model file of a slot.
@@ -178,7 +199,23 @@ class ModelStore:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise UserError("another installation is at work; wait until it is done") from error
+            with self.writing(), handed_over(self.folder):
+                yield
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Tell in one sentence that the store cannot be written, where it comes from a command.
+
+        Raises:
+            UserError: instead of an OSError.
+        """
+        try:
             yield
+        except OSError as error:
+            raise UserError(
+                f"models in {self.folder} cannot be written ({error.strerror or error}); free space on its disk, or "
+                "run this as the owner of the folder"
+            ) from error
 
     @contextmanager
     def staging(self) -> Iterator[Path]:
@@ -195,7 +232,7 @@ class ModelStore:
         self._installed.mkdir(exist_ok=True)
         target = self.folder_of(bundle)
         if target.exists():
-            # From an installation that was interrupted before it switched; it is not in use.
+            # Damaged, or from an installation that was interrupted before it switched.
             shutil.rmtree(target)
         _sync_tree(unpacked)
         unpacked.rename(target)

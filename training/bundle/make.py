@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import tempfile
 import zipfile
@@ -17,7 +18,15 @@ from edge_app import __version__
 from edge_app.errors import UserError
 from edge_app.interpreter import is_compiled_for_edgetpu
 from edge_app.manifest import ModelManifest, load_manifest, manifest_path
-from edge_app.model_store.bundle import INDEX, MAX_BUNDLE_BYTES, SIGNATURE, BundledFile, BundleIndex
+from edge_app.model_store.bundle import (
+    FILE_NAME,
+    INDEX,
+    MAX_BUNDLE_BYTES,
+    MODEL_NAME,
+    SIGNATURE,
+    BundledFile,
+    BundleIndex,
+)
 from edge_app.model_store.signing import sign
 from training.bundle.golden_frames import make_golden_frames
 
@@ -60,6 +69,7 @@ def make_bundle(parts: BundleParts, key: Ed25519PrivateKey, out: Path) -> Bundle
     manifest = _manifest_of(parts.model)
     if parts.compiled is not None:
         _check_twin(parts.compiled, parts.model, manifest)
+    _check_names(parts, manifest)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _copy_model(parts.model, folder)
@@ -104,6 +114,21 @@ def _check_twin(compiled: Path, model: Path, manifest: ModelManifest) -> None:
         raise UserError(f"{compiled} is not a model that 'training compile' compiled; give that file")
     if twin.compiled.cpu_twin_sha256 != manifest.sha256:
         raise UserError(f"{compiled.name} was compiled from another model than {model.name}; compile that one")
+
+
+def _check_names(parts: BundleParts, manifest: ModelManifest) -> None:
+    """Refuse names that every device would refuse."""
+    allowed = "with letters, digits, '.', '_' and '-' only"
+    for model in (parts.model, *([parts.compiled] if parts.compiled is not None else [])):
+        if not all(FILE_NAME.fullmatch(path.name) for path in (model, manifest_path(model))):
+            raise UserError(
+                f"devices take no model file named {model.name!r}; give it and its manifest a name {allowed}"
+            )
+    if not re.fullmatch(MODEL_NAME, manifest.name):
+        raise UserError(
+            f"devices take no model named {manifest.name!r}; write a name of at most 80 signs, {allowed}, into "
+            f"{manifest_path(parts.model)}"
+        )
 
 
 def _copy_model(model: Path, folder: Path) -> None:

@@ -3,10 +3,14 @@ from __future__ import annotations
 import http.server
 import json
 import os
+import resource
+import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 from functools import partial
 
 import pytest
@@ -17,9 +21,10 @@ from edge_app.detector import load_detector
 from edge_app.errors import UserError
 from edge_app.model_store.command import model_commands
 from edge_app.model_store.fetch import fetch, hide_password
-from edge_app.model_store.install import STEPS, install, roll_back
+from edge_app.model_store.install import STEPS, install, roll_back, verify_file
 from edge_app.model_store.self_test import SelfTest
 from edge_app.model_store.store import ModelStore, StoreState
+from edge_app.model_store.verify import is_whole
 
 
 def newer(parts, path, released):
@@ -147,6 +152,121 @@ def test_a_model_that_was_removed_by_hand_is_told_and_the_one_that_ships_is_used
     assert "is missing; install it again" in caplog.text
 
 
+def damage(store, bundle, how):
+    model = store.path_of(store.state().current)
+    if how == "changed":
+        model.write_bytes(b"\0" + model.read_bytes()[1:])
+    elif how == "lost":
+        model.unlink()
+    else:
+        shutil.rmtree(store.folder_of(bundle))
+
+
+@pytest.mark.parametrize("how", ["changed", "lost", "folder lost"])
+def test_a_damaged_model_is_repaired_by_its_bundle(how, parts, store, tmp_path, tried):
+    old = install(newer(parts, tmp_path / "1", 1), store).bundle
+    prove(store)
+    source = newer(parts, tmp_path / "2", 2)
+    bundle = install(source, store).bundle
+    prove(store)
+    damage(store, bundle, how)
+    assert install(source, store).changed
+    assert uses(bundle)
+    assert is_whole(bundle, store)
+    assert store.state().previous.bundle == old
+    assert not install(source, store).changed
+
+
+def test_a_damaged_model_keeps_no_other_out_and_is_nothing_to_go_back_to(parts, store, tmp_path, tried):
+    first = install(newer(parts, tmp_path / "1", 1), store).bundle
+    prove(store)
+    second = install(newer(parts, tmp_path / "2", 2), store).bundle
+    prove(store)
+    damage(store, second, "folder lost")
+    third = install(newer(parts, tmp_path / "3", 3), store).bundle
+    assert uses(third)
+    assert store.state().previous.bundle == first
+
+
+def test_a_damaged_model_before_is_replaced_when_it_is_installed_again(parts, store, tmp_path, tried):
+    source = newer(parts, tmp_path / "1", 1)
+    first = install(source, store).bundle
+    damage(store, first, "lost")
+    store.write_state(StoreState(previous=store.state().current))
+    assert install(source, store).changed
+    assert is_whole(first, store)
+
+
+def test_what_is_damaged_or_strange_is_listed_so(good_bundle, store, tried):
+    bundle = install(str(good_bundle), store).bundle
+    ModelConfig().path.unlink()
+    (store.folder / "installed" / "stray").mkdir()
+    (store.folder / "installed" / "a file").write_text("")
+    lines = CliRunner().invoke(model_commands, ["list"]).output.splitlines()
+    assert lines[:3] == [
+        "a file  damaged, install it again  not in use",
+        f"{bundle}  damaged, install it again  in use (cpu), on trial",
+        "stray  damaged, install it again  not in use",
+    ]
+    assert len(lines) == 5
+
+
+@contextmanager
+def files_of_at_most(size):
+    """Writing beyond it fails, as on a full disk."""
+    former = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, former[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, former)
+
+
+def test_a_full_disk_is_told(good_bundle, server, store, tried):
+    with files_of_at_most(100_000):
+        with pytest.raises(UserError, match=r"models in .* cannot be written .*; free space"):
+            install(f"{server}/good.bundle", store)
+        for act in (lambda: install(str(good_bundle), store), lambda: verify_file(good_bundle, store)):
+            with pytest.raises(UserError, match=r"cannot be unpacked .*; free space"):
+                act()
+    assert store.state().current is None
+
+
+def test_a_store_that_cannot_be_written_is_told_by_rollback(good_bundle, store, tried):
+    install(str(good_bundle), store)
+    (store.folder / "state.lock").unlink()
+    (store.folder / "state.lock").mkdir()
+    done = CliRunner().invoke(model_commands, ["rollback"], standalone_mode=False)
+    assert isinstance(done.exception, UserError)
+    assert "cannot be written" in str(done.exception)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_what_root_installs_belongs_to_the_owner_of_the_state_folder(good_bundle, store, tmp_path, tried):
+    outside, private = tmp_path / "outside", tmp_path / "private"
+    outside.write_text("")
+    private.write_text("")
+    (store.folder / "link").symlink_to(outside)
+    (store.folder / "second name").hardlink_to(private)
+    os.chown(store.folder.parent, 4711, 4712)
+    run = partial(CliRunner().invoke, model_commands, standalone_mode=False)
+    for command in (["trust", str(next(store.keys.glob("*.pub")))], ["install", str(good_bundle)], ["rollback"]):
+        assert run(command).exception is None
+        store.hold_trial().close()
+        given = [store.folder, *(path for path in store.folder.rglob("*") if path.name not in ("link", "second name"))]
+        assert {(path.stat().st_uid, path.stat().st_gid) for path in given} == {(4711, 4712)}
+    assert {path.lstat().st_uid for path in (outside, private, store.folder / "link")} == {0}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_what_root_installs_for_itself_stays_its_own(good_bundle, store, tried):
+    (store.folder / "lock").touch()
+    os.chown(store.folder / "lock", 4711, 4712)
+    install(str(good_bundle), store)
+    assert (store.folder / "lock").stat().st_uid == 4711
+    assert ModelConfig().path.stat().st_uid == 0
+
+
 def test_two_installations_at_once_do_not_mix(good_bundle, store):
     with store.lock(), pytest.raises(UserError, match="another installation is at work"):
         install(str(good_bundle), ModelStore())
@@ -196,6 +316,22 @@ def test_a_bundle_comes_from_an_address(server, store, tried):
 def test_an_address_that_gives_no_bundle_is_told(server, store, path, said):
     with pytest.raises(UserError, match=said):
         install(server + path, store)
+
+
+def test_a_connection_that_fails_on_the_way_is_told(server, tmp_path, monkeypatch):
+    def fail(*_):
+        raise ssl.SSLError(1, "record layer failure")
+
+    monkeypatch.setattr("http.client.HTTPResponse.read", fail)
+    with pytest.raises(UserError, match=r"cannot be fetched .*record layer failure"):
+        fetch(f"{server}/good.bundle", tmp_path / "x")
+
+
+@pytest.mark.parametrize("address", ["http://[bad", "HTTPS://user:secret@[bad/x", "http://", "http://host:port/x"])
+def test_an_address_that_is_none_is_told(store, address):
+    with pytest.raises(UserError) as caught:
+        install(address, store)
+    assert "secret" not in str(caught.value)
 
 
 def test_an_address_that_gives_too_much_is_left(server, tmp_path, monkeypatch):

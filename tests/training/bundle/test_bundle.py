@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -10,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from edge_app.config import DEFAULT_MODEL
+from edge_app.errors import UserError
 from edge_app.manifest import CompiledSpec, load_manifest, manifest_path, sha256_of
 from edge_app.model_store.signing import parse_public_key
 from tests.training.compile.small_models import compiled
@@ -65,6 +67,26 @@ def test_the_same_content_makes_the_same_bundle(key, tmp_path):
 def test_what_is_missing_is_one_sentence(key, tmp_path, change, said):
     arguments = {"--model": DEFAULT_MODEL, "--key": key, "--out": tmp_path / "x", "--golden-frames": 1, **change}
     done = run(bundle, *[part for pair in arguments.items() for part in pair])
+    assert said in str(done.exception)
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "said"),
+    [
+        ("my people.tflite", "people", "no model file named 'my people.tflite'"),
+        ("people.tflite", "my people", "no model named 'my people'"),
+        ("people.tflite", "people\n", "no model named"),
+    ],
+)
+def test_a_name_that_devices_refuse_makes_no_bundle(key, tmp_path, file, name, said):
+    model = tmp_path / file
+    shutil.copyfile(DEFAULT_MODEL, model)
+    manifest = load_manifest(DEFAULT_MODEL)
+    assert manifest is not None
+    manifest.model_copy(update={"name": name}).write(manifest_path(model))
+    done = run(bundle, "--model", model, "--key", key, "--out", tmp_path / "x", "--golden-frames", 1)
+    assert isinstance(done.exception, UserError)
     assert said in str(done.exception)
     assert not (tmp_path / "x").exists()
 
