@@ -44,7 +44,11 @@ def analyze_many(
         raise click.UsageError("give --workers or --scheduler, not both")
     found = find_videos(videos, out)
     template = AnalysisOptions(videos, out, load_config(config_path), annotate, every, allow_truncated, not as_json)
-    outcomes = run(template, found, workers, scheduler)
+    try:
+        outcomes = run(template, found, workers, scheduler)
+    except KeyboardInterrupt:
+        click.echo("interrupted; the same command goes on with what is not finished", err=True)
+        return 1
     counts = {state: sum(o.state == state for o in outcomes) for state in ("done", "there", "failed")}
     if as_json:
         click.echo(json.dumps(counts))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from edge_app.box_decoding import UNSUPPRESSED, one_box_each
 from edge_app.config import ModelConfig
 from edge_app.errors import UserError
-from edge_app.interpreter import is_for_edgetpu, make_interpreter
+from edge_app.interpreter import check_model_file, is_for_edgetpu, make_interpreter
 from edge_app.manifest import InputSpec, ModelManifest, load_manifest
 from edge_app.output_mapping import OutputMapping, map_outputs
 from edge_app.preprocess import InputGeometry, resize_to_input
@@ -68,7 +68,8 @@ def load_detector(config: ModelConfig, *, side_by_side: bool = False) -> TFLiteD
     Raises:
         UserError: the model is missing, damaged, not the one of its manifest, or not a detector.
     """
-    manifest = load_manifest(config.path) if config.path.is_file() else None
+    check_model_file(config.path)
+    manifest = load_manifest(config.path)
     count = config.threads if side_by_side and not is_for_edgetpu(config.path) else 1
     made = [
         make_interpreter(

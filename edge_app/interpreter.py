@@ -60,7 +60,17 @@ def make_interpreter(
     return _cpu_interpreter(path, content, threads, kernels)
 
 
+def check_model_file(path: Path) -> None:
+    """Refuse what is no TensorFlow Lite model.
+
+    Raises:
+        UserError: it is none, or cannot be read.
+    """
+    _read_model(path)
+
+
 def _read_model(path: Path) -> bytes:
+    """Return the content of a model file."""
     try:
         content = path.read_bytes()
     except FileNotFoundError as error:

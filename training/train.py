@@ -157,7 +157,9 @@ def _build(config: TrainConfig, sets: WeightedSets) -> TrainableDetector:
     shapes = _anchors(config, sets, source)
     size, alpha = config.image_size, alpha_of(source)
     detector = build_ssdlite(height=size, width=size, alpha=alpha, finest_stride=config.finest_stride, anchors=shapes)
-    new_layers = transfer_weights(source, detector)
+    new_layers = transfer_weights(source, detector).intersection(
+        layer.name for layer in detector.layers if layer.weights
+    )
     teacher: Optional[keras.Model] = None
     if config.distillation_weight > 0:
         teacher = rebuild(detector)
@@ -165,6 +167,11 @@ def _build(config: TrainConfig, sets: WeightedSets) -> TrainableDetector:
         teacher.trainable = False
     if config.quantization is not None:
         detector = _quantized(config, sets, detector)
+    _check_names(config, detector)
+    if new_layers:
+        tqdm.write(
+            f"{len(new_layers)} layers have no weights in the checkpoint and start anew: {_shortened(new_layers)}"
+        )
     frozen = re.compile("|".join(config.freeze_variables) or "(?!)")
     updated = re.compile("|".join(config.update_trainable_variables))
     for layer in detector.layers:
@@ -176,11 +183,14 @@ def _build(config: TrainConfig, sets: WeightedSets) -> TrainableDetector:
             frozen.search(layer.name) or updated.search(layer.name) is None or (config.freeze_batch_norm and normalises)
         ):
             layer.trainable = False
-    if not detector.trainable_variables:
+    stuck = {layer.name for layer in detector.layers if layer.name in new_layers and not layer.trainable}
+    if stuck:
         raise UserError(
-            "no layer is left to be trained; correct 'freeze_variables' and 'update_trainable_variables': layers "
-            f"are named as {detector.layers[1].name} and {detector.layers[-1].name}"
+            f"layers that start anew would stay at random: {_shortened(stuck)}; let 'freeze_variables' and "
+            "'update_trainable_variables' leave them to be trained, or set 'finest_stride' as the checkpoint has it"
         )
+    if not detector.trainable_variables:
+        raise UserError("no layer is left to be trained; correct 'freeze_variables' and 'update_trainable_variables'")
     model = TrainableDetector(
         detector,
         config.localization_weight,
@@ -201,6 +211,27 @@ def _build(config: TrainConfig, sets: WeightedSets) -> TrainableDetector:
     model.build((None, config.image_size, config.image_size, 3))
     model.optimizer.build(model.trainable_variables)
     return model
+
+
+def _check_names(config: TrainConfig, detector: keras.Model) -> None:
+    """Refuse names of layers that are nobody's.
+
+    Raises:
+        UserError: a regular expression matches no layer.
+    """
+    names = [layer.name for layer in detector.layers if layer.weights]
+    for key in ("freeze_variables", "update_trainable_variables"):
+        for pattern in getattr(config, key):
+            if not any(re.search(pattern, name) for name in names):
+                raise UserError(
+                    f"'{key}': no layer matches {pattern!r}; layers are named as {names[0]} and {names[-1]}"
+                )
+
+
+def _shortened(names: set[str]) -> str:
+    """Return the first names of many."""
+    first = sorted(names)[:3]
+    return ", ".join(first) + (f" and {len(names) - len(first)} more" if len(names) > len(first) else "")
 
 
 def _anchors(config: TrainConfig, sets: WeightedSets, source: keras.Model) -> tuple[MapShapes, ...]:

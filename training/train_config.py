@@ -9,6 +9,7 @@ from typing import Any, Literal, Optional
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from edge_app.config import explain
 from edge_app.errors import UserError
 from edge_app.yaml_keys import load_yaml, what_is_wrong
 
@@ -181,9 +182,7 @@ def load_train_config(path: Path) -> TrainConfig:
     try:
         config = TrainConfig.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "file"
-        raise UserError(f"training configuration {path}: '{key}': {first['msg']}; correct that key") from error
+        raise UserError(f"training configuration {path}: {explain(error, TrainConfig)}; correct it") from error
     folder = path.resolve().parent
     sets = tuple(_from_folder(item, folder) for item in config.train)
     start = config.fine_tune_checkpoint

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import logging
 import shutil
 import signal
 import threading
@@ -24,6 +22,7 @@ from edge_app.analysis.checkpoint import (
     save_checkpoint,
     video_fingerprint,
 )
+from edge_app.analysis.one_at_a_time import one_at_a_time
 from edge_app.analysis.pictures import Pictures
 from edge_app.analysis.result_files import FILE_NAMES, ResultFiles, can_go_on
 from edge_app.analysis.stages import Detected, StageTimes, infer, prepare
@@ -38,8 +37,6 @@ from edge_app.pipeline import Pipeline
 from edge_app.records import FrameResult
 from edge_app.report import ReportCollector
 from edge_app.source import VideoFile
-
-log = logging.getLogger(__name__)
 
 _PARTIAL = ".unfinished"
 _LOCK = "lock"
@@ -98,7 +95,7 @@ def analyze(options: AnalysisOptions) -> dict[str, Any]:
     try:
         pipeline = Pipeline.from_config(config, (source.width, source.height))
         partial, made = _make_folders(options.out)
-        with _only_one(partial, options.out):
+        with one_at_a_time(partial / _LOCK, options.out):
             return _run(options, source, pipeline, partial, made)
     finally:
         source.close()
@@ -358,25 +355,6 @@ def _make_folders(out: Path) -> tuple[Path, list[Path]]:
             f"output folder {out} cannot be written ({error.strerror}); give a writable folder with --out"
         ) from error
     return partial, made
-
-
-@contextmanager
-def _only_one(partial: Path, out: Path) -> Iterator[None]:
-    """Keep other analyses out of the folder of unfinished results.
-
-    Raises:
-        UserError: one is at work there.
-    """
-    with (partial / _LOCK).open("ab") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(
-                f"another analysis writes to {out}; wait until it is done, or give another --out"
-            ) from error
-        except OSError as error:
-            log.info("%s can't be locked (%s)", out, error.strerror)
-        yield
 
 
 def _remove_unfinished(partial: Path, made: list[Path]) -> None:

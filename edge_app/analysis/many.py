@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from edge_app.analysis.analyze import KEY_FILE, AnalysisOptions, analyze
 from edge_app.analysis.checkpoint import fingerprint, video_fingerprint
+from edge_app.analysis.one_at_a_time import one_at_a_time
 from edge_app.analysis.summary import versions
 from edge_app.errors import UserError
 from edge_app.manifest import sha256_of
@@ -31,6 +32,7 @@ from edge_app.manifest import sha256_of
 log = logging.getLogger(__name__)
 
 VIDEO_ENDINGS = frozenset({".mp4", ".avi", ".mkv", ".mov", ".m4v", ".ts", ".mpg", ".mpeg", ".webm", ".wmv", ".flv"})
+_LOCK = ".analyze-many.lock"
 _CONNECT_S = 10.0
 _COLUMNS = ("video", "state", "frames_analysed", "people", "events", "exposure_s", "reason")
 
@@ -123,7 +125,8 @@ def analyze_many(
         An outcome for each video, in the order given.
 
     Raises:
-        UserError: Dask is missing, the scheduler does not answer, or the output folder cannot be written.
+        UserError: Dask is missing, the scheduler does not answer, or the output folder cannot be written, or is
+            written by another call now.
     """
     try:
         template.out.mkdir(parents=True, exist_ok=True)
@@ -136,17 +139,15 @@ def analyze_many(
         for video, folder in videos
     ]
     outcomes: dict[int, Outcome] = {}
-    try:
-        with (
-            _connected(workers, scheduler) as client,
-            tqdm(total=len(jobs), unit="video", disable=None if template.progress else True) as bar,
-        ):
-            for number, outcome in _run(client, jobs, work):
-                outcomes[number] = outcome
-                bar.update()
-    finally:
-        done = [outcomes[number] for number in sorted(outcomes)]
-        _write_overview(template.out, done)
+    with one_at_a_time(template.out / _LOCK, template.out), _connected(workers, scheduler) as client:
+        try:
+            with tqdm(total=len(jobs), unit="video", disable=None if template.progress else True) as bar:
+                for number, outcome in _run(client, jobs, work):
+                    outcomes[number] = outcome
+                    bar.update()
+        finally:
+            done = [outcomes[number] for number in sorted(outcomes)]
+            _write_overview(template.out, done)
     return done
 
 
@@ -194,7 +195,7 @@ def _connected(workers: Optional[int], scheduler: Optional[str]) -> Iterator[Any
         from distributed import Client, LocalCluster  # noqa: PLC0415
     except ImportError as error:
         raise UserError(
-            "many videos at once need Dask; install it with: pip install 'edge-social-distancing[scale]'"
+            "many videos at once need Dask; in this application's folder: pip install -e '.[scale]'"
         ) from error
     logging.getLogger("distributed").setLevel(logging.WARNING)
     # Who was on a worker that died is tried once more with the others, then alone.
@@ -202,7 +203,8 @@ def _connected(workers: Optional[int], scheduler: Optional[str]) -> Iterator[Any
         if scheduler is None:
             with ExitStack() as stack:
                 scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="edge-app-many-"))
-                stack.enter_context(dask.config.set({"temporary-directory": scratch}))
+                own = {"temporary-directory": scratch, "distributed.scheduler.http.routes": []}
+                stack.enter_context(dask.config.set(own))
                 with _interrupts_kept_from_workers():
                     cluster = LocalCluster(
                         n_workers=workers,
@@ -210,6 +212,8 @@ def _connected(workers: Optional[int], scheduler: Optional[str]) -> Iterator[Any
                         processes=True,
                         dashboard_address=None,
                         host="127.0.0.1",
+                        # Its web server cannot be left out; this one has no pages, and any port.
+                        scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
                     )
                     stack.enter_context(cluster)
                 client = stack.enter_context(Client(cluster))

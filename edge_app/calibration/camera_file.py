@@ -137,6 +137,22 @@ def _parse(path: Path, content: dict[str, Any]) -> _PinholeFile | _HomographyFil
     return parsed
 
 
+def check_replaceable(path: Path) -> None:
+    """Refuse to write a camera over something else.
+
+    Raises:
+        UserError: there is a file, and it is no camera file.
+    """
+    if not path.exists():
+        return
+    try:
+        is_camera = "camera_file" in _read(path)
+    except UserError:
+        is_camera = False
+    if not is_camera:
+        raise UserError(f"{path} is there and is no camera file; give another --out")
+
+
 def save_camera(
     camera: CameraModel,
     path: Path,

@@ -242,9 +242,15 @@ def reference(camera: Path, picture: Path, model: Optional[Path]) -> None:
     """Remember in a CAMERA file what the scene looks like, so that a moved camera is noticed."""
     from edge_app.calibration.camera_file import add_reference, load_camera  # noqa: PLC0415 - keeps --help quick
     from edge_app.calibration.from_video import scene_of  # noqa: PLC0415
+    from edge_app.calibration.scene_reference import thumbnail_height  # noqa: PLC0415
 
-    load_camera(camera)
+    known = load_camera(camera)
     scene = scene_of(picture, _model_config(model))
+    if scene.codes.shape[0] != thumbnail_height(known.image_width, known.image_height):
+        raise UserError(
+            f"{picture} has another shape than the {known.image_width}x{known.image_height} pictures of {camera}; give "
+            "one of this camera"
+        )
     try:
         add_reference(camera, scene)
     except OSError as error:
@@ -302,6 +308,7 @@ def _write(
 ) -> None:  # fmt: skip
     from edge_app.calibration.camera_file import (  # noqa: PLC0415 - keeps --help quick
         add_reference,
+        check_replaceable,
         degenerate_reason,
         save_camera,
     )
@@ -316,6 +323,7 @@ def _write(
         raise UserError(
             "this calibration can't be used: it knows no gap of 2 m to 20 %; measure more or give more points"
         )
+    check_replaceable(out)
     picture = grid or out.with_name(f"{out.stem}_grid.jpg")
     check_grid_path(picture)
     try:

@@ -7,12 +7,15 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from edge_app.errors import UserError, did_you_mean
 from edge_app.masking import MASK, masked
 
 SourceKind = Literal["file", "folder", "device", "csi", "stream", "gstreamer"]
 
+# A stream of these may come to this very device: udp://:5000.
+_MAY_LISTEN = ("udp", "tcp", "srt", "rtp")
 _STREAM_SCHEMES = ("rtsp", "rtsps", "rtmp", "http", "https", "udp", "tcp", "srt", "rtp")
 
 
@@ -68,8 +71,17 @@ def _kind(text: str) -> SourceKind:
         if scheme not in _STREAM_SCHEMES:
             hint = did_you_mean(scheme, _STREAM_SCHEMES) or f" (known: {', '.join(_STREAM_SCHEMES)})"
             raise UserError(f"source {display_name(text)} has the unknown scheme '{scheme}'{hint}; correct it")
+        if scheme not in _MAY_LISTEN and not _host_of(text):
+            raise UserError(f"source {display_name(text)} names no host; give the camera's address")
         return "stream"
     return "folder" if is_there(Path(text)) and Path(text).is_dir() else "file"
+
+
+def _host_of(text: str) -> str:
+    try:
+        return urlsplit(text).hostname or ""
+    except ValueError as error:
+        raise UserError(f"source {display_name(text)} is no address; correct its host") from error
 
 
 def is_there(path: Path) -> bool:

@@ -31,7 +31,7 @@ class AppriseSender:
             import apprise  # noqa: PLC0415 - an extra
         except ImportError as error:
             raise UserError(
-                f"'{key}' needs Apprise; install it with: pip install 'edge-social-distancing[alerts]'"
+                f"'{key}' needs Apprise; in this application's folder: pip install -e '.[alerts]'"
             ) from error
         # Names may be given in messages, but files and the like are never attached or fetched.
         self._service: Any = apprise.Apprise(asset=apprise.AppriseAsset(app_id="Edge Social Distancing"))

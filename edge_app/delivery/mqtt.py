@@ -283,7 +283,7 @@ def make_client(config: MqttConfig, device: str) -> Any:
         from paho.mqtt import client as paho  # noqa: PLC0415 - an extra
     except ImportError as error:
         raise UserError(
-            "'mqtt.host' needs the MQTT library; install it with: pip install 'edge-social-distancing[mqtt]'"
+            "'mqtt.host' needs the MQTT library; in this application's folder: pip install -e '.[mqtt]'"
         ) from error
     client = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id=f"{config.prefix}-{device}")
     if config.username is not None:

@@ -110,7 +110,7 @@ def load_psycopg() -> Any:
         import psycopg  # noqa: PLC0415 - an extra
     except ImportError as error:
         raise UserError(
-            "the fleet's database needs psycopg; install it with: pip install 'edge-social-distancing[fleet]'"
+            "the fleet's database needs psycopg; in this application's folder: pip install -e '.[fleet]'"
         ) from error
     return psycopg
 

@@ -148,7 +148,7 @@ class FleetIngest:
             from paho.mqtt import client as paho  # noqa: PLC0415 - an extra
         except ImportError as error:
             raise UserError(
-                "taking messages needs the MQTT library; install it with: pip install 'edge-social-distancing[fleet]'"
+                "taking messages needs the MQTT library; in this application's folder: pip install -e '.[fleet]'"
             ) from error
         options = self._options
         client = paho.Client(

@@ -93,8 +93,11 @@ def install(source: str, allow_older: bool, as_json: bool) -> None:
         return
     for sentence in done.sentences:
         click.echo(sentence)
-    verb = "is in use now, on trial for its first minutes" if done.changed else "was in use already"
-    click.echo(f"{done.bundle} {verb} (signed by {done.signed_by})")
+    name = f"{done.bundle} (signed by {done.signed_by})"
+    if done.changed:
+        click.echo(f"{name} is in use now, on trial for its first minutes; start 'run' again to take it")
+    else:
+        click.echo(f"{name} was in use already")
 
 
 @model_commands.command()

@@ -16,6 +16,7 @@ import pytest
 
 from edge_app.analysis import AnalysisOptions, analyze
 from edge_app.analysis.many import Outcome, analyze_many, analyze_one, find_videos
+from edge_app.analysis.one_at_a_time import one_at_a_time
 from edge_app.config import SAMPLE, load_config
 from edge_app.errors import UserError
 from tests.edge_app.waiting import wait_until
@@ -205,12 +206,12 @@ def test_an_interrupted_run_ends_at_once_without_inner_workings_and_leaves_no_sc
         # Tests that run in the background of a shell are begun with the signal ignored.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - it takes no lock
     )  # fmt: skip
-    wait_until(lambda: any(is_hidden(path, out) for path in out.rglob("*")), 60.0)
+    wait_until(lambda: any(path.name == ".unfinished" for path in out.rglob("*")), 60.0)
     assert any((tmp_path / "scratch").iterdir())
     os.killpg(running.pid, signal.SIGINT)  # as a terminal does, to all its processes
     _, errors = running.communicate(timeout=20)
     assert running.returncode == 1
-    assert errors.splitlines()[-1] == "interrupted"
+    assert errors.splitlines()[-1] == "interrupted; the same command goes on with what is not finished"
     assert not re.search("distributed|resource_tracker|Traceback|WARNING", errors)
     assert not any((tmp_path / "scratch").iterdir())
 
@@ -222,6 +223,15 @@ def test_a_video_that_kills_its_worker_fails_alone(tmp_path, videos):
     }  # fmt: skip
     assert "the worker died" in outcomes[-1].reason
     assert [row["state"] for row in json.loads((tmp_path / "overview.json").read_text())] == ["done", "done", "failed"]
+
+
+def test_a_second_call_does_not_write_into_the_same_folder(tmp_path, videos):
+    with (
+        one_at_a_time(tmp_path / ".analyze-many.lock", tmp_path),
+        pytest.raises(UserError, match="another analysis writes"),
+    ):
+        analyze_many(template(tmp_path), find_videos(videos), workers=1)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_other_settings_are_analysed_anew(tmp_path, videos):

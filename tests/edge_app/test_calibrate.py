@@ -225,6 +225,23 @@ def test_a_grid_that_is_no_picture_is_refused_before_anything_is_written(tmp_pat
     assert not (tmp_path / "cam.yaml").exists()
 
 
+def test_a_camera_is_not_written_over_something_else(tmp_path):
+    other = tmp_path / "notes.md"
+    other.write_text("# mine")
+    words = ("pose", "--height-m", 4, "--tilt-deg", 25, "--hfov-deg", 70, "--size", 640, 480, "--out")
+    assert "notes.md is there and is no camera file; give another --out" in str(run(*words, other).exception)
+    assert other.read_text() == "# mine"
+    for _ in range(2):
+        assert run(*words, tmp_path / "cam.yaml").exit_code == 0
+
+
+def test_a_reference_is_a_picture_of_this_camera(tmp_path):
+    run("pose", "--height-m", 4, "--tilt-deg", 25, "--hfov-deg", 70, "--size", 640, 480, "--out", tmp_path / "cam.yaml")
+    cv2.imwrite(str(tmp_path / "square.png"), np.zeros((400, 400, 3), np.uint8))
+    done = run("reference", tmp_path / "cam.yaml", "--picture", tmp_path / "square.png")
+    assert "square.png has another shape than the 640x480 pictures of" in str(done.exception)
+
+
 def test_points_on_the_command_line_make_a_camera_file_and_a_picture(tmp_path):
     truth = camera()
     cv2.imwrite(str(tmp_path / "view.png"), np.full((720, 1280, 3), 90, np.uint8))

@@ -229,6 +229,13 @@ def test_a_damaged_model_is_refused(tmp_path, content, said):
         load_detector(ModelConfig(path=path))
 
 
+def test_a_keras_model_is_told_for_what_it_is_not(tmp_path):
+    (tmp_path / "model.keras").write_bytes(b"PK\x03\x04 and so on")
+    (tmp_path / "model.json").write_text("{}")
+    with pytest.raises(UserError, match=r"model\.keras is not a TensorFlow Lite model; give a \.tflite file"):
+        load_detector(ModelConfig(path=tmp_path / "model.keras"))
+
+
 def test_a_folder_is_no_model(tmp_path):
     with pytest.raises(UserError, match=r"is a folder; give a \.tflite file in it"):
         load_detector(ModelConfig(path=tmp_path))

@@ -356,8 +356,18 @@ def test_layers_that_are_not_there_are_refused(undisturbed):
     from training.train import train
 
     folder, config, _ = undisturbed
-    with pytest.raises(UserError, match=r"no layer is left to be trained; correct 'freeze_variables' and 'update_"):
-        train(config.model_copy(update={"update_trainable_variables": ("NoSuchLayer",)}), folder / "none")
+    only = {"update_trainable_variables": ("BoxEncodingPredictor", "NoSuchLayer")}
+    with pytest.raises(UserError, match=r"'update_trainable_variables': no layer matches 'NoSuchLayer'"):
+        train(config.model_copy(update=only), folder / "none")
+
+
+def test_new_layers_do_not_stay_at_random(undisturbed):
+    from training.train import train
+
+    folder, config, _ = undisturbed
+    changes = {"finest_stride": 8, "update_trainable_variables": ("BoxPredictor_5",)}
+    with pytest.raises(UserError, match=r"start anew would stay at random: BoxPredictor_\d.* 'finest_stride'"):
+        train(config.model_copy(update=changes), folder / "random")
 
 
 def test_a_key_that_is_there_twice_is_refused_with_its_line(tmp_path):
