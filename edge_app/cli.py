@@ -18,6 +18,7 @@ from edge_app.analyze_many import analyze_many  # noqa: E402
 from edge_app.bench.command import bench  # noqa: E402
 from edge_app.calibration.command import calibrate  # noqa: E402
 from edge_app.config import Config, config_schema, load_config  # noqa: E402
+from edge_app.counted import counted  # noqa: E402
 from edge_app.doctor.command import doctor  # noqa: E402
 from edge_app.fleet.command import fleet  # noqa: E402
 from edge_app.json_logs import JsonFormatter  # noqa: E402
@@ -84,6 +85,13 @@ def analyze(
         click.echo(str(error), err=True)
         return 1
     click.echo(json.dumps(summary, indent=2) if as_json else _sentences(summary, out))
+    if summary["camera_moved_s"] > 0:
+        click.echo(
+            f"warning: for {summary['camera_moved_s']:.1f} of {summary['duration_s']:.1f} s the camera looked "
+            "elsewhere than when it was calibrated: no distances are claimed for that time; turn it back or "
+            "calibrate it again",
+            err=True,
+        )
     step_s = summary["duration_s"] / max(1, summary["frames_analysed"] - 1)
     if summary["violations"] is not None and step_s > config.events.max_gap_s:
         click.echo(
@@ -164,15 +172,16 @@ def _sentences(summary: dict[str, Any], out: Path) -> str:
     """Say in a few lines what an analysis found."""
     people, violations, timings = summary["people"], summary["violations"], summary["timings"]
     lines = [
-        f"{summary['frames_analysed']} frames ({summary['duration_s']:.1f} s) in {timings['elapsed_s']:.1f} s, "
-        f"{timings['frames_per_s']:.0f} frames a second",
-        f"{people['seen']} people seen, at most {people['at_most_at_once']} at once",
+        f"{counted(summary['frames_analysed'], 'frame', 'frames')} ({summary['duration_s']:.1f} s) "
+        f"in {timings['elapsed_s']:.1f} s, {timings['frames_per_s']:.0f} frames a second",
+        f"{counted(people['seen'], 'person', 'people')} seen, at most {people['at_most_at_once']} at once",
     ]
     if violations is None:
         lines.append("no calibration: no distances claimed")
     else:
         lines.append(
-            f"{violations['events']} violation events under {violations['threshold_m']:g} m, "
-            f"{violations['people_involved']} people involved, {violations['exposure_s']:.1f} s in all"
+            f"{counted(violations['events'], 'violation event', 'violation events')} under "
+            f"{violations['threshold_m']:g} m, {counted(violations['people_involved'], 'person', 'people')} involved, "
+            f"{violations['exposure_s']:.1f} s summed over all pairs"
         )
     return "\n".join([*lines, f"report: {out / 'report.html'}"])

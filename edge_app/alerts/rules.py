@@ -9,6 +9,7 @@ from typing import Literal, Optional, Union
 from edge_app.alerts.conditions import Quiet, Sustained
 from edge_app.alerts.config import AlertsConfig, FaultRule, OccupancyRule, ViolationRule
 from edge_app.config import MetricsConfig
+from edge_app.counted import counted
 from edge_app.current import BLIND, FRESH_S
 from edge_app.occupancy import Region
 from edge_app.records import FrameResult
@@ -204,7 +205,7 @@ class RuleBook:
                 yield from self._judge(rule, camera, result.time_s, now_s, utc_s, is_long, sentence)
             elif isinstance(rule, OccupancyRule):
                 count = self.region(camera).count(result)
-                sentence = f"{count} people at {camera}, more than {rule.above}"
+                sentence = f"{counted(count or 0, 'person', 'people')} at {camera}, more than {rule.above}"
                 is_full = None if count is None else count > rule.above
                 yield from self._judge(rule, camera, result.time_s, now_s, utc_s, is_full, sentence)
 

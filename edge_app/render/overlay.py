@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from edge_app.counted import counted
 from edge_app.records import FrameResult, Image
 from edge_app.render import palette
 from edge_app.render.labels import Labels
@@ -36,11 +37,12 @@ def draw_overlay(image: Image, result: FrameResult, *, calibrated: bool) -> None
     for row in seen:
         _draw_box(image, result.tracks.bbox[row], int(result.tracks.id[row]) in violating)
     pairs = len(result.violating_pairs)
-    said = f"{len(violating)} too close in {pairs} pair{'s' if pairs != 1 else ''}"
+    said = f"{len(violating)} too close in {counted(pairs, 'pair', 'pairs')}"
     if not calibrated:
         said = "no calibration: no distances claimed"
     minutes, seconds = divmod(result.time_s, 60)
-    _draw_header(image, labels, f"{int(minutes):02d}:{seconds:04.1f}   {len(seen)} people   {said}")
+    people = counted(len(seen), "person", "people")
+    _draw_header(image, labels, f"{int(minutes):02d}:{seconds:04.1f}   {people}   {said}")
     for distance_m, x, y in sorted(pairs_drawn)[:_MOST_DISTANCES]:
         labels.put(f"{distance_m:.1f} m", x, y, palette.VIOLATION, _DISTANCE_SHIFTS)
     for row in seen:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from math import ceil
 from typing import Optional
 
 import cv2
@@ -33,20 +34,24 @@ STYLE = Style(
     major_guide_stroke_dasharray="none",
 )
 _HEAT_PIXELS = 480
+_MOST_MARKS = 6
 
 
 def time_chart(time_s: FloatArray, series: dict[str, FloatArray]) -> str:
     """Draw lines over time as an SVG element.
 
     Args:
-        time_s: (T,) seconds.
-        series: (T,) values by name, in order of importance, the alarming one last; what is NaN, not measured, is a gap.
+        time_s: (T,) seconds; the axis goes from 0 to the last, whatever was measured then.
+        series: (T,) counts by name, in order of importance, the alarming one last; what is NaN, not measured, is a gap.
     """
+    marks = axis_marks(max(float(np.nan_to_num(values).max(initial=0.0)) for values in series.values()))
     chart = pygal.XY(
-        style=STYLE, width=900, height=280, stroke=True, show_dots=False, fill=True, js=[], range=_from_zero(series),
+        style=STYLE, width=900, height=280, stroke=True, show_dots=False, fill=True, js=[], range=(0, marks[-1]),
         legend_at_bottom=True, show_x_guides=False, explicit_size=False, x_value_formatter=minutes,
         disable_xml_declaration=True, margin=8, truncate_legend=-1, allow_interruptions=True,
+        xrange=(0.0, float(time_s.max(initial=1.0))),
     )  # fmt: skip
+    chart.y_labels = marks
     # In place of a random one: an analysis gives the same report again.
     chart.uuid = "time-" + re.sub(r"\W", "-", next(iter(series)))
     for name, values in series.items():
@@ -92,6 +97,12 @@ def heat_png(heat: FloatArray) -> bytes:
     return bytes(encoded.tobytes())
 
 
+def axis_marks(most: float) -> list[int]:
+    """Return where an axis of counts is marked: whole, evenly, from 0 to at least ``most`` and 1."""
+    step = next(step * 10**power for power in range(12) for step in (1, 2, 5) if most <= step * 10**power * _MOST_MARKS)
+    return list(range(0, max(1, ceil(most / step)) * step + 1, step))
+
+
 def minutes(seconds: float) -> str:
     """Write seconds as minutes:seconds."""
     whole, rest = divmod(round(float(seconds)), 60)
@@ -116,7 +127,3 @@ def _points(time_s: FloatArray, values: FloatArray) -> list[tuple[float, Optiona
         else:
             points += [(float(at_s[0]), 0.0), *zip(at_s.tolist(), part.tolist()), (float(at_s[-1]), 0.0)]
     return points
-
-
-def _from_zero(series: dict[str, FloatArray]) -> tuple[float, float]:
-    return 0.0, max(1.0, *(float(np.nan_to_num(values).max(initial=0.0)) for values in series.values()))

@@ -11,6 +11,7 @@ from typing import Any, Optional
 from jinja2 import Environment, PackageLoader, select_autoescape
 from markupsafe import Markup
 
+from edge_app.counted import counted
 from edge_app.records import FloatArray, ViolationEvent
 from edge_app.report.charts import distance_chart, heat_png, minutes, time_chart
 
@@ -51,7 +52,7 @@ def write_page(
     environment = Environment(
         loader=PackageLoader("edge_app.report"), autoescape=select_autoescape(["html"]), trim_blocks=True
     )
-    environment.filters["minutes"] = minutes
+    environment.filters.update(minutes=minutes, counted=counted)
     people_series = {"people in view": people}
     if calibrated:
         people_series["of these too close"] = violating_people

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask import Flask
 
+from edge_app.counted import counted
 from edge_app.web.api import api_routes
 from edge_app.web.login import login_pages
 from edge_app.web.pages import site_pages
@@ -21,6 +22,7 @@ def create_app(site: Site) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = MOST_BODY_BYTES
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    app.add_template_filter(counted)
     install_guard(app, site.security)
     install_problems(app)
     app.register_blueprint(login_pages(site.security))

@@ -11,14 +11,13 @@ from typing import NamedTuple, Optional
 
 import pygal
 
-from edge_app.report.charts import STYLE, still
+from edge_app.report.charts import STYLE, axis_marks, still
 from edge_app.storage.rows import Bucket
 
 _PEOPLE = copy(STYLE)
 _PEOPLE.colors = (*STYLE.colors, "#8474c4")
 _ALARMING = copy(STYLE)
 _ALARMING.colors = STYLE.colors[1:]
-_MOST_MARKS = 6
 _Point = tuple[float, Optional[float]]
 _DAY_S = 86_400
 # Between labels of an axis of time.
@@ -147,12 +146,6 @@ def _points(buckets: Sequence[Bucket], values: Sequence[Optional[float]], bucket
             points.append((points[-1][0] + 1, None))
         points.append((middle, None if value is None else round(value, 2)))
     return points
-
-
-def axis_marks(most: int) -> list[int]:
-    """Return where an axis of counts is marked: whole, evenly, from 0 to at least ``most`` and 1."""
-    step = next(step * 10**power for power in range(12) for step in (1, 2, 5) if most <= step * 10**power * _MOST_MARKS)
-    return list(range(0, max(1, -(-most // step)) * step + 1, step))
 
 
 def _plain(value: float) -> str:

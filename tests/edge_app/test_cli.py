@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from edge_app.cli import cli
 from edge_app.config import SAMPLE
 
 CLIP = str(SAMPLE / "pets_s2l1_excerpt.mp4")
@@ -38,6 +40,22 @@ def test_frames_too_far_apart_for_events_are_said(tmp_path):
     assert "no event survives more than events.max_gap_s (2 s)" in done.stderr
     done = edge_app("analyze", CLIP, "--config", "config/demo.yaml", "--every", "10", "--out", tmp_path / "more")
     assert "max_gap_s" not in done.stderr
+
+
+def test_one_event_is_told_as_one_and_a_sum_over_pairs_as_such(tmp_path, monkeypatch):
+    violations = {"events": 1, "threshold_m": 2.0, "people_involved": 1, "exposure_s": 24.66}
+    summary = {
+        "frames_analysed": 1, "duration_s": 1.0, "camera_moved_s": 0.0, "violations": violations,
+        "people": {"seen": 1, "at_most_at_once": 1}, "timings": {"elapsed_s": 1.0, "frames_per_s": 1.0},
+    }  # fmt: skip
+    monkeypatch.setattr("edge_app.analysis.analyze", lambda options: summary)
+    result = CliRunner().invoke(cli, ["analyze", CLIP, "--out", str(tmp_path / "out")])
+    assert result.output.splitlines()[:3] == [
+        "1 frame (1.0 s) in 1.0 s, 1 frames a second",
+        "1 person seen, at most 1 at once",
+        "1 violation event under 2 m, 1 person involved, 24.7 s summed over all pairs",
+    ]
+    assert "warning" not in result.output
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import cv2
@@ -172,6 +173,22 @@ def test_no_metres_are_claimed_while_the_camera_looks_elsewhere(frames, referenc
     again = Pipeline(Config(calibration=tmp_path / "camera.yaml"), NoModel(), camera)
     again.restore_following(*pipeline.following_state())
     assert again.camera_moved
+
+
+def test_the_analysis_says_for_how_long_the_camera_looked_elsewhere(frames, tmp_path):
+    height, width = frames[0].shape[:2]
+    writer = cv2.VideoWriter(str(tmp_path / "moved.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 2.0, (width, height))
+    for index in range(40):
+        writer.write(turned(frames[index % len(frames)], right=0.06))
+    writer.release()
+    arguments = ["analyze", str(tmp_path / "moved.avi"), "--config", "config/demo.yaml", "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(cli, arguments)
+    assert result.exit_code == 0, result.output
+    moved_s = json.loads((tmp_path / "out" / "summary.json").read_text())["camera_moved_s"]
+    assert moved_s > 5
+    said = f"or {moved_s:.1f} of 20.0 s the camera looked elsewhere than when it was calibrated: no distances"
+    assert f"\nwarning: f{said}" in result.output
+    assert f">F{said}" in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_a_camera_file_keeps_its_reference_and_comments(reference, tmp_path):

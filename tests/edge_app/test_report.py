@@ -13,7 +13,7 @@ from tests.edge_app.web.chromium import open_chromium
 
 SUMMARY = {
     "video": "<b>lobby</b>.mp4", "frames": 15, "frames_analysed": 15, "truncated": False, "fps": 10.0,
-    "duration_s": 1.5, "width": 320, "height": 240, "model": "m", "runtime": "r",
+    "duration_s": 1.5, "width": 320, "height": 240, "camera_moved_s": 0.0, "model": "m", "runtime": "r",
     "people": {"seen": 2, "at_most_at_once": 2, "mean_at_once": 1.5},
     "violations": {"threshold_m": 2.0, "events": 1, "people_involved": 2, "pairs_at_most_at_once": 1,
                    "exposure_s": 1.2, "closest_m": 1.0, "events_dropped_too_short": 0},
@@ -103,6 +103,48 @@ def test_a_line_of_the_report_is_interrupted_where_nothing_was_measured():
     assert lines(1.0, 2.0, 1.0, 1.0, 2.0, 1.0) == 1
     assert lines(1.0, 2.0, nan, nan, 2.0, 1.0) == 2
     assert lines(*[nan] * 6) == 0
+
+
+def words_of(chart):
+    return re.findall(r"<text[^>]*>([^<]+)</text>", chart)
+
+
+def test_the_axis_of_time_goes_to_the_end_though_nothing_is_measured_there():
+    time_s, nan = np.arange(10.0), np.nan
+    drawn, whole = (time_chart(time_s, {"pairs": np.array(values)}) for values in ([1.0] * 4 + [nan] * 6, [1.0] * 10))
+    assert words_of(drawn) == words_of(whole)
+    assert "0:08" in words_of(drawn)
+
+
+def test_counts_have_an_axis_in_whole_steps():
+    words = words_of(time_chart(np.arange(4.0), {"pairs": np.array([0.0, 2.75, 1.5, 1.0])}))
+    assert words[:4] == ["0", "1", "2", "3"]
+    assert not any("." in word for word in words)
+
+
+def test_the_page_says_for_how_long_the_camera_was_moved_and_what_gaps_mean(tmp_path):
+    report = collector()
+    for result in results_of([[0.0, 6.0], [1.0, 6.0]]):
+        report.add(result)
+    withheld = "For 0.9 of 1.5 s the camera looked elsewhere than when it was calibrated: no distances are claimed"
+    page = written(tmp_path, report, {**SUMMARY, "camera_moved_s": 0.9})
+    assert withheld in page
+    assert page.count("Where a line has a gap") == 2
+    page = written(tmp_path, report)
+    assert "looked elsewhere" not in page
+    assert "has a gap" not in page
+
+
+def test_one_of_something_is_named_so_on_the_page(tmp_path):
+    report = collector()
+    for result in results_of([[0.0, 6.0], [1.0, 6.0]]):
+        report.add(result)
+    dropped_one = {**SUMMARY["violations"], "events_dropped_too_short": 1}
+    one = {"seen": 1, "at_most_at_once": 1, "mean_at_once": 1.0}
+    page = written(tmp_path, report, {**SUMMARY, "people": one, "violations": dropped_one, "frames_analysed": 1})
+    for words in ("person seen", "person at most at once", "time two people", "pair too close at most", "1 event<",
+                  "1 frame analysed"):  # fmt: skip
+        assert words in page
 
 
 def test_the_heat_map_counts_people_where_they_stand():

@@ -36,11 +36,18 @@ function showFigure(id, text, why) {
   element.replaceChildren(dash, said);
 }
 
+function showCount(id, value, why) {
+  showFigure(id, value === null ? null : String(value), why);
+  const label = byId(id)?.nextElementSibling;
+  if (!label) return;
+  const text = value === 1 ? label.dataset.one : label.dataset.several;
+  if (label.textContent !== text) label.textContent = text;
+}
+
 function showNumbers(now, why) {
-  const count = (value) => (value === null ? null : String(value));
-  showFigure("people", count(now.people), why);
-  showFigure("too-close", count(now.people_too_close), why);
-  showFigure("pairs", count(now.pairs_too_close), why);
+  showCount("people", now.people, why);
+  showCount("too-close", now.people_too_close, why);
+  showCount("pairs", now.pairs_too_close, why);
   showFigure("nearest", now.nearest_m === null ? null : `${now.nearest_m.toFixed(1)} m`, why || "fewer than two people");
   byId("too-close-card")?.classList.toggle("alarm", now.people_too_close > 0);
 }
@@ -81,7 +88,7 @@ function showState() {
   put("dropped", String(health.dropped_frames));
   put("faults", String(health.faults + health.withheld_pictures));
   put("model", state.model);
-  put("events-total", String(state.events_total));
+  showCount("events-total", state.events_total);
   showNow();
 }
 

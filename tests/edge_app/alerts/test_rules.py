@@ -144,6 +144,12 @@ def test_an_event_that_is_stored_as_too_short_is_not_told(gap_s):
     assert bool(alerts) == any(event.duration_s >= 10 for event in events) == (gap_s > 1)
 
 
+def test_one_person_is_told_as_one():
+    book = Book(rule("occupancy", above=0), region=[(-0.5, 4.0), (0.5, 4.0), (0.5, 8.0), (-0.5, 8.0)])
+    (alert,) = [alert for second in range(12) for alert in book.at(second, CLOSE)]
+    assert alert.sentence == "1 person at door, more than 0"
+
+
 def test_occupancy_counts_in_the_region_only():
     frames = [(s, CLOSE) for s in range(12)]
     left_half = [(-0.5, 4.0), (0.5, 4.0), (0.5, 8.0), (-0.5, 8.0)]

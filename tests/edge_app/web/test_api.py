@@ -4,6 +4,9 @@ import csv
 import io
 import json
 import re
+import shutil
+import subprocess
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -30,6 +33,18 @@ FROM, TO = "2026-01-01T11:00:00Z", "2026-01-01T14:00:00Z"
 def with_picture(page):
     wait_until(lambda: all(runner.state.latest() is not None for runner in page.runners))
     return page
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+def test_a_change_without_account_or_token_works_as_documented(dashboard):
+    page = with_picture(dashboard())
+    (commands,) = re.findall(r"```\n(CSRF=.*?)```", Path("docs/dashboard.md").read_text(), re.DOTALL)
+    commands = commands.replace("http://localhost:8080", f"http://{page.place.netloc}")
+    done = subprocess.run(
+        ["bash", "-c", commands], cwd=page.folder, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert json.loads(done.stdout)["live"] == ["distance.threshold_m"]
+    assert load_config(page.config_path).distance.threshold_m == 1.5
 
 
 def test_every_operation_is_in_the_document_and_every_model_resolves(dashboard):

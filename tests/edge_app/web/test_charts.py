@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from edge_app.config import Config
+from edge_app.report.charts import axis_marks
 from edge_app.storage import Bucket
-from edge_app.web.charts import Stretch, axis_marks, events_chart, people_chart
+from edge_app.web.charts import Stretch, events_chart, people_chart
 from edge_app.web.settings_form import sections
 from tests.edge_app.storage.made import minute
 from tests.edge_app.web.history import put
@@ -19,6 +20,7 @@ from tests.edge_app.web.history import put
     [
         (0, [0, 1]),
         (1, [0, 1]),
+        (2.75, [0, 1, 2, 3]),
         (3, [0, 1, 2, 3]),
         (7, [0, 2, 4, 6, 8]),
         (17, [0, 5, 10, 15, 20]),

@@ -257,6 +257,13 @@ def test_numbers_of_a_camera_without_a_picture_are_not_known_until_it_comes_back
     assert console(driver) == []
 
 
+def test_one_pair_is_named_as_one(driver, dashboard):
+    go(driver, dashboard(), "/")
+    await_(lambda: [text_of(driver, number) for number in NUMBERS[:3]] == ["2", "2", "1"])
+    names = [text_of(driver, f"{number} + span") for number in NUMBERS[:3]]
+    assert names == ["people in view", "people too close", "pair too close"]
+
+
 def test_numbers_are_not_known_on_a_page_that_is_cut_off(driver, dashboard):
     page = dashboard()
     go(driver, page, "/")
@@ -836,6 +843,14 @@ def test_a_stranger_who_asks_for_nothing_is_told_to_log_in(driver, dashboard):
     problem_shown(driver, "401", "Log in first, or send an API token as 'Authorization: Bearer …'.")
     find(driver, "main a").click()
     await_(lambda: text_of(driver, "h1") == "Log in")
+
+
+def test_one_row_and_one_event_of_history_are_told_as_one(dashboard):
+    page, start = dashboard(), int(time.time()) // 60 * 60 - 300
+    put(page.store, [event(0, start=start)], [minute(0, start=start)])
+    browser = page.browser()
+    assert "<dd>1 event, 1 row of figures (one a minute" in browser.get("/system").get_data(as_text=True)
+    assert "<strong>1</strong><span>event</span>" in browser.get("/history?span=hour").get_data(as_text=True)
 
 
 def test_trouble_of_a_way_out_is_on_the_system_page_and_in_the_api(dashboard):
