@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Optional
 
-import yaml
 from pydantic import BaseModel, Field, PositiveInt, ValidationError, model_validator
 
 from edge_app.alerts.config import AlertsConfig
@@ -28,7 +27,7 @@ from edge_app.still_things import StillThingsConfig
 from edge_app.storage.config import StorageConfig
 from edge_app.tiles.config import TilesConfig
 from edge_app.web.dashboard_config import DashboardConfig
-from edge_app.yaml_keys import load_yaml, what_is_wrong
+from edge_app.yaml_keys import parse_yaml
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DEFAULT_MODEL = REPOSITORY / "models" / "pedestrian_ssdlite_mobilenet_v2_320_qat_int8.tflite"
@@ -342,10 +341,7 @@ def _read_yaml(path: Path) -> Any:
         raise UserError(f"configuration {path} does not exist; check the path") from error
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"configuration {path} cannot be read ({error}); give a readable UTF-8 YAML file") from error
-    try:
-        return load_yaml(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not valid YAML{what_is_wrong(error)}; correct that line") from error
+    return parse_yaml(text, str(path))
 
 
 def _with_absolute_paths(config: Config, folder: Path) -> Config:

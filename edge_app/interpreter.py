@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 
 # The custom operator that the Edge TPU compiler puts in place of what it mapped.
 EDGETPU_OPERATOR = b"edgetpu-custom-op"
+_HEADER_BYTES = 8
 _CPU_RUNTIMES = ("ai_edge_litert.interpreter", "tflite_runtime.interpreter")
 
 
@@ -61,26 +62,27 @@ def make_interpreter(
 
 
 def check_model_file(path: Path) -> None:
-    """Refuse what is no TensorFlow Lite model.
+    """Refuse what is no TensorFlow Lite model by its first bytes.
 
     Raises:
         UserError: it is none, or cannot be read.
     """
-    _read_model(path)
+    _read_model(path, _HEADER_BYTES)
 
 
-def _read_model(path: Path) -> bytes:
-    """Return the content of a model file."""
+def _read_model(path: Path, most: int = -1) -> bytes:
+    """Return the content of a model file, or ``most`` bytes of it."""
     try:
-        content = path.read_bytes()
+        with path.open("rb") as stream:
+            content = stream.read(most)
     except FileNotFoundError as error:
         raise UserError(f"model {path} does not exist; check 'model.path' or --model") from error
     except IsADirectoryError as error:
         raise UserError(f"model {path} is a folder; give a .tflite file in it") from error
     except OSError as error:
         raise UserError(f"model {path} cannot be read ({error.strerror}); check its permissions") from error
-    # Bytes 4 to 8 of a FlatBuffer name its schema.
-    if content[4:8] != b"TFL3":
+    # The end of a FlatBuffer's header names its schema.
+    if content[4:_HEADER_BYTES] != b"TFL3":
         raise UserError(f"{path} is not a TensorFlow Lite model; give a .tflite file")
     return content
 

@@ -6,7 +6,28 @@ from typing import Any
 
 import yaml
 
+from edge_app.errors import UserError
+
 _MERGE = "tag:yaml.org,2002:merge"
+
+
+def parse_yaml(text: str, name: str, remedy: str = "correct that line") -> Any:
+    """Return what a document of a person says, as ``load_yaml`` does.
+
+    Args:
+        text: the document.
+        name: of it, and the remedy, for the message.
+
+    Raises:
+        UserError: it is no YAML; the message says where and why.
+    """
+    try:
+        return load_yaml(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "syntax error"
+        raise UserError(f"{name}: not valid YAML{where} ({problem}); {remedy}") from error
 
 
 def load_yaml(text: str) -> Any:
@@ -31,13 +52,6 @@ def _walk(content: Any) -> None:
     """Visit everything; an alias that leads to what it is in has no end."""
     for inner in content.values() if isinstance(content, dict) else content if isinstance(content, list) else ():
         _walk(inner)
-
-
-def what_is_wrong(error: Exception) -> str:
-    """Return where a document is no YAML, and why, as part of a sentence that begins with "not valid YAML"."""
-    mark = getattr(error, "problem_mark", None)
-    where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-    return f"{where} ({getattr(error, 'problem', None) or 'syntax error'})"
 
 
 class _OneOfEachKey(yaml.SafeLoader):

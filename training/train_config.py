@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Literal, Optional
+from typing import Literal, Optional
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from edge_app.config import explain
 from edge_app.errors import UserError
-from edge_app.yaml_keys import load_yaml, what_is_wrong
+from edge_app.yaml_keys import parse_yaml
 
 _FEATURE_MAPS = 6
 
@@ -170,15 +169,12 @@ def load_train_config(path: Path) -> TrainConfig:
         UserError: the file is missing or wrong; the message names the key.
     """
     try:
-        content: Any = load_yaml(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise UserError(f"training configuration {path} does not exist; check --config") from error
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"training configuration {path} cannot be read ({error}); give a readable YAML file") from error
-    except yaml.YAMLError as error:
-        raise UserError(
-            f"training configuration {path}: not valid YAML{what_is_wrong(error)}; correct that line"
-        ) from error
+    content = parse_yaml(text, f"training configuration {path}")
     try:
         config = TrainConfig.model_validate(content)
     except ValidationError as error:

@@ -13,7 +13,7 @@ from edge_app.atomic_file import write_atomically
 from edge_app.calibration.camera import CameraModel, HomographyCamera, PinholeCamera
 from edge_app.calibration.scene_reference import SceneReference
 from edge_app.errors import UserError
-from edge_app.yaml_keys import load_yaml, what_is_wrong
+from edge_app.yaml_keys import parse_yaml
 
 Row3 = tuple[float, float, float]
 Matrix3 = tuple[Row3, Row3, Row3]
@@ -256,15 +256,12 @@ def _homography(file: _HomographyFile) -> HomographyCamera:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = load_yaml(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise UserError(f"camera file {path} does not exist; check 'calibration' in the configuration") from error
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"camera file {path} cannot be read ({error}); restore it or calibrate again") from error
-    except yaml.YAMLError as error:
-        raise UserError(
-            f"camera file {path}: not valid YAML{what_is_wrong(error)}; correct that line or calibrate again"
-        ) from error
+    content = parse_yaml(text, f"camera file {path}", "correct that line or calibrate again")
     if not isinstance(content, dict):
         raise UserError(f"camera file {path} is not a camera file; make one with 'calibrate'")
     return content
